@@ -1,0 +1,40 @@
+"""Diorama: a small world of storybook scenes in which the truth of every pixel is known.
+
+- `load`, `sample`, `Batch`, `Dataset`: images by the thousand, cached on disk; a sample that comes with the package
+- `render`, `Knobs`, `Example`: one image, drawn as you ask
+- `CLASSES`, `SCENES`, `CATEGORIES`, `names`, `index`: what there is, and what a label map's values mean
+- `SIZE`, `VERSION`, `SPLITS`: 96 pixels a side; the data set's version; the splits and their sizes
+
+    >>> from cnnvis_helpers import diorama
+    >>> test = diorama.sample(64)
+    >>> wheels = test.maps["part"] == diorama.index("part", "wheel")   # (64, 96, 96) bool
+
+`python -m cnnvis_helpers.diorama --help` draws contact sheets.
+"""
+
+from .canvas import SIZE
+from .dataset import Batch, CacheError, Dataset, cache_folder, collate, load, sample, write_sample
+from .render import SPLITS, VERSION, Example, Knobs, render
+from .vocabulary import CATEGORIES, CLASSES, SCENES, index, names
+
+__all__ = [
+    "CATEGORIES",
+    "CLASSES",
+    "SCENES",
+    "SIZE",
+    "SPLITS",
+    "VERSION",
+    "Batch",
+    "CacheError",
+    "Dataset",
+    "Example",
+    "Knobs",
+    "cache_folder",
+    "collate",
+    "index",
+    "load",
+    "names",
+    "render",
+    "sample",
+    "write_sample",
+]
