@@ -1,0 +1,145 @@
+"""The controls in a real JupyterLab: Run All, move sliders, upload a photograph, look at the pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+LECTURE = ROOT / "notebooks" / "01_weights_and_activations.ipynb"
+
+SMALL = """
+import torch
+from torch import nn
+from cnnvis_helpers import controls, images
+
+class Net:
+    name, classes, input_size = "tiny", ["cat", "dog"], 32
+    def __init__(self, seed):
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Conv2d(3, 8, 5), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.ReLU(),
+                                   nn.Flatten(), nn.LazyLinear(2)).eval()
+    def prepare(self, pictures):
+        return images.fit(pictures, 32) - 0.5
+
+nets = {"0": Net(0), "100": Net(1)}
+nets["0"].model(torch.zeros(1, 3, 32, 32)), nets["100"].model(torch.zeros(1, 3, 32, 32))
+torch.manual_seed(0)
+pictures = torch.rand(4, 3, 32, 32)
+"""
+
+
+def notebook(*sources: str) -> str:
+    """A notebook of code cells, never run."""
+    cells = [
+        {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "outputs": [], "execution_count": None,
+         "source": source.strip()}
+        for i, source in enumerate(sources)
+    ]  # fmt: skip
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps(
+        {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    )
+
+
+def photo() -> bytes:
+    """Chelsea the cat, as a PNG file."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
+    file = io.BytesIO()
+    Image.fromarray(data.chelsea()).save(file, format="PNG")
+    return file.getvalue()
+
+
+def control_with(opened, label):
+    """The first control (outermost box) in which a widget is labelled `label`; no widget of it may be
+    broken."""
+    wanted = opened.page.locator(".widget-label", has_text=label)
+    control = opened.page.locator(".jp-OutputArea-output .widget-vbox").filter(has=wanted).first
+    control.scroll_into_view_if_needed()
+    assert control.locator(".jupyter-widgets-error-widget").count() == 0
+    return control
+
+
+def upload(opened, control, name, content):
+    """Choose a file as a reader does, by the button."""
+    with opened.page.expect_file_chooser() as chooser:
+        control.locator(".widget-upload").click()
+    chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def explore(opened, changed):
+    """Move the explorer's sliders, upload a photograph and a file that is none."""
+    page = opened.page
+    control = control_with(opened, "Channel")
+    picture = control.locator("img").first
+    source = changed(picture, None, lambda: None)
+    opened.screenshot("explorer", control)
+
+    for label in ("Image", "Channel"):
+        slider = control.locator(".widget-slider", has=page.locator(".widget-label", has_text=label))
+        handle, readout = slider.locator(".noUi-handle"), slider.locator(".widget-readout")
+        before = int(readout.inner_text())
+        handle.focus()
+        key = "ArrowRight" if label == "Image" or before == 0 else "ArrowLeft"
+        source = changed(picture, source, lambda key=key: page.keyboard.press(key))
+        assert abs(int(readout.inner_text()) - before) == 1
+    opened.screenshot("explorer_moved", control)
+
+    source = changed(picture, source, lambda: upload(opened, control, "chelsea.png", photo()))
+    said = control.get_by_role("status").filter(has_text="chelsea.png").first
+    said.wait_for()
+    opened.screenshot("explorer_upload", control)
+
+    upload(opened, control, "notes.png", b"this is no picture")
+    control.get_by_role("status").filter(has_text="Please note").first.wait_for()
+    assert picture.get_attribute("src") == source
+    opened.screenshot("explorer_bad_upload", control)
+
+
+def test_controls_in_a_small_notebook(opened, changed):
+    """Each control of the package, with networks that need no file."""
+    (opened.lab.folder / "small.ipynb").write_text(
+        notebook(
+            SMALL,
+            "controls.explorer(nets['0'], pictures, titles=list('abcd'))",
+            "controls.training_slider(nets, pictures[0])",
+            "controls.filter_browser({'first': nets['0'], 'second': nets['100']})",
+        )
+    )
+    opened.open("small.ipynb")
+    opened.run_all(seconds=90)
+    assert not opened.error_outputs()
+    explore(opened, changed)
+
+    training = control_with(opened, "Step")
+    picture = training.locator("img").first
+    source = changed(picture, None, lambda: None)
+    training.locator(".noUi-handle").focus()
+    changed(picture, source, lambda: opened.page.keyboard.press("ArrowRight"))
+    opened.screenshot("training_slider", training)
+
+    browser = control_with(opened, "Network")
+    picture = browser.locator("img").first
+    source = changed(picture, None, lambda: None)
+    changed(picture, source, lambda: browser.locator("select").first.select_option("second"))
+    opened.screenshot("filter_browser", browser)
+    assert opened.errors == []
+
+
+@pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
+def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
+    """The stored notebook, as a reader opens it: Run All without an error, then play."""
+    shutil.copy(LECTURE, opened.lab.folder / LECTURE.name)
+    opened.open(LECTURE.name)
+    opened.run_all(seconds=120)
+    opened.screenshot("lecture_01")
+    assert not opened.error_outputs()
+    explore(opened, changed)
+    assert opened.errors == []
