@@ -45,7 +45,8 @@ class Knobs:
 
     label, scene: names. scene_of: class name → scene name, the bias experiment. size: √(box area) / image side,
     0.1–0.95. position: (x, y) of the object's centre in units of the image side. occluded: share of the silhouette to
-    hide (0 = nothing in front, at most 0.5; aimed at, not exact: see the attribute). clutter: how many other objects (0–4).
+    hide (0 = nothing in front, at most 0.5; aimed at, not exact: see the attribute). clutter: how many other objects
+    (0–4).
     facing: "left" or "right". turn: degrees of tilt. exposure: stops of brightness. blur: radius in pixels.
     without: names of objects, parts, materials, textures or scenes to leave out. absent: leave the main object out.
     """

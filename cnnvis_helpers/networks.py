@@ -1,0 +1,183 @@
+"""The course's own ConvNet: a small AlexNet for 96×96 images, with the names that every lecture uses.
+
+- `alexnet`: build the network, initialised from a seed alone
+- `fold_batch_norm`: the same function as a network without batch norm
+- `INPUT_SIZE`, `MEAN`, `STD`: what the network expects as its input
+
+    model = alexnet(classes=16, seed=0).eval()
+    model.conv1.weight.shape                             # (48, 3, 9, 9)
+    logits = model(images.normalise(batch, MEAN, STD))   # (N, 3, 96, 96) → (N, 16)
+
+The layers, run one after the other, and the shape that each gives (C, H, W):
+
+    conv1 48×48×48   relu1   pool1 48×24×24      9×9, stride 2
+    conv2 80×24×24   relu2   pool2 80×12×12      5×5
+    conv3 96×12×12   relu3                       3×3
+    conv4 96×12×12   relu4                       3×3
+    conv5 96×12×12   relu5   pool5 96×4×4        3×3
+    flatten 1536     fc6 256 relu6 drop6   fc7 256 relu7 drop7   fc8 (one per class)
+"""
+
+from collections import OrderedDict
+from copy import deepcopy
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+Stem = Literal["9/2", "11/4"]
+Conv1Init = Literal["small", "he"]
+
+INPUT_SIZE = 96
+MEAN = (
+    0.45,
+    0.43,
+    0.38,
+)  # of the training images, per colour; rounded, since nothing depends on the third digit
+STD = (0.25, 0.25, 0.26)
+
+_WIDTHS = (48, 80, 96, 96, 96)
+_HIDDEN = 256
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def alexnet(
+    classes: int = 16,
+    *,
+    batch_norm: bool = False,
+    groups: int = 1,
+    stem: Stem = "9/2",
+    conv1_init: Conv1Init = "small",
+    dropout: float = 0.4,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Build the network with random weights that depend on `seed` alone; about 0.8 million parameters.
+
+    Departures from Krizhevsky et al., *ImageNet classification with deep convolutional neural networks*,
+    NeurIPS 2012: smaller throughout, no local response normalisation, pool5 does not overlap.
+
+    Args:
+        classes: number of outputs of fc8 (logits).
+        batch_norm: put `bn1` … `bn7` between each convolution or hidden linear layer and its ReLU. For
+            training; `fold_batch_norm` removes them again.
+        groups: 2 gives AlexNet's two streams. conv1 is two halves that both see all three colours (so it
+            needs no grouped convolution), conv2, conv4 and conv5 see their own half alone, conv3 sees both.
+        stem: "9/2" is a first layer of 9×9 windows with stride 2, after Zeiler and Fergus (ECCV 2014), who
+            made AlexNet's 11×11 windows with stride 4 smaller and denser; "11/4" is that before. With
+            "11/4" pool1 has stride 1, so that from conv2 on every map and weight has the same shape in both.
+        conv1_init: "small" draws conv1 from N(0, 0.01²) as AlexNet did; "he" from N(0, 2/fan_in), like the
+            other layers: nine times larger here, and training leaves much of that noise standing.
+        dropout: probability of dropping a unit of fc6 and fc7 in training mode.
+        seed: the same seed gives the same weights on every computer and with every version of torch.
+
+    Returns: an `nn.Sequential` in training mode, (N, 3, 96, 96) normalised images → (N, classes) logits.
+    Raises: ValueError for an unknown `stem` or `conv1_init`, or for `groups` other than 1 and 2.
+    """
+    if groups not in (1, 2):
+        raise ValueError(f"groups is {groups}; it must be 1, or 2 for two streams.")
+    if stem not in ("9/2", "11/4"):
+        raise ValueError(f"stem is {stem!r}; it must be '9/2' or '11/4' (window size / stride).")
+    if conv1_init not in ("small", "he"):
+        raise ValueError(f"conv1_init is {conv1_init!r}; it must be 'small' or 'he'.")
+    kernel, stride = (9, 2) if stem == "9/2" else (11, 4)
+    w1, w2, w3, w4, w5 = _WIDTHS
+    bias = not batch_norm  # batch norm subtracts the mean, so a bias before it would do nothing
+
+    # torch's own initialisation draws from the global generator: those draws are put back, their values are
+    # replaced.
+    with torch.random.fork_rng(devices=[]):
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=nn.Conv2d(3, w1, kernel, stride, padding=4, bias=bias),  # 96 → 48 or 24
+            relu1=nn.ReLU(),
+            pool1=nn.MaxPool2d(3, 2 if stem == "9/2" else 1, padding=1),  # → 24
+            conv2=nn.Conv2d(w1, w2, 5, padding=2, groups=groups, bias=bias),
+            relu2=nn.ReLU(),
+            pool2=nn.MaxPool2d(3, 2, padding=1),  # → 12
+            conv3=nn.Conv2d(w2, w3, 3, padding=1, bias=bias),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(w3, w4, 3, padding=1, groups=groups, bias=bias),
+            relu4=nn.ReLU(),
+            conv5=nn.Conv2d(w4, w5, 3, padding=1, groups=groups, bias=bias),
+            relu5=nn.ReLU(),
+            pool5=nn.MaxPool2d(3, 3),  # → 4; windows that do not overlap keep fc6, the largest layer, small
+            flatten=nn.Flatten(),
+            fc6=nn.Linear(w5 * 4 * 4, _HIDDEN, bias=bias),
+            relu6=nn.ReLU(),
+            drop6=nn.Dropout(dropout),
+            fc7=nn.Linear(_HIDDEN, _HIDDEN, bias=bias),
+            relu7=nn.ReLU(),
+            drop7=nn.Dropout(dropout),
+            fc8=nn.Linear(_HIDDEN, classes),
+        )
+    _initialise(layers, seed, conv1_init)
+    if batch_norm:
+        layers = _with_batch_norm(layers)
+    return nn.Sequential(layers)
+
+
+def _initialise(layers: OrderedDict[str, nn.Module], seed: int, conv1_init: Conv1Init) -> None:
+    """Fill the weights from numpy's generator, whose numbers do not change with torch's version or with the
+    processor.
+
+    Every layer has a stream of its own: a network whose conv1 differs still starts with the same fc6.
+    """
+    weighted = {name: m for name, m in layers.items() if isinstance(m, nn.Conv2d | nn.Linear)}
+    for number, (name, module) in enumerate(weighted.items()):
+        shape = tuple(module.weight.shape)
+        std = float(
+            np.sqrt(2 / np.prod(shape[1:]))
+        )  # He et al., ICCV 2015: keeps the variance through a ReLU
+        if name == "conv1" and conv1_init == "small":
+            std = 0.01
+        if name == "fc8":
+            std *= 0.1  # the first predictions are near uniform, so the first gradients are small and agree
+        numbers = np.random.default_rng([seed, number]).standard_normal(shape) * std
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(numbers))
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+def _with_batch_norm(layers: OrderedDict[str, nn.Module]) -> OrderedDict[str, nn.Module]:
+    normalised: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, module in layers.items():
+        normalised[name] = module
+        if isinstance(module, nn.Conv2d):
+            normalised[f"bn{name[-1]}"] = nn.BatchNorm2d(module.out_channels)
+        elif isinstance(module, nn.Linear) and name != "fc8":
+            normalised[f"bn{name[-1]}"] = nn.BatchNorm1d(module.out_features)
+    return normalised
+
+
+def fold_batch_norm(model: nn.Sequential) -> nn.Sequential:
+    """A new network, without batch norm, that computes what `model` computes in evaluation mode.
+
+    In evaluation mode batch norm is y = γ (x − μ)/√(σ² + ε) + β with fixed numbers: a scale and a shift per
+    channel, which the convolution or linear layer before it can do itself. `model` is left as it was; the new
+    network shares no weights with it, keeps every other name, and is in evaluation mode.
+
+    Raises: ValueError where a batch norm does not directly follow a convolution or a linear layer.
+    """
+    folded: OrderedDict[str, nn.Module] = OrderedDict()
+    previous = ""
+    for name, module in model.named_children():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            before = folded.get(previous)
+            if isinstance(before, nn.Conv2d):
+                folded[previous] = fuse_conv_bn_eval(before, _evaluating(module))
+            elif isinstance(before, nn.Linear):
+                folded[previous] = fuse_linear_bn_eval(before, _evaluating(module))
+            else:
+                where = previous or "nothing"
+                raise ValueError(f"{name} follows {where}; only a convolution or linear layer can absorb it.")
+        else:
+            folded[name] = _evaluating(module)
+            previous = name
+    return nn.Sequential(folded).eval()
+
+
+def _evaluating(module: _Module) -> _Module:
+    return deepcopy(module).eval()

@@ -1,0 +1,277 @@
+"""The training loop of the course's own networks: from a recipe and images to weights.
+
+- `Recipe`: how one network is trained
+- `Images`: training, validation or test images in memory
+- `train`: train, or go on with an interrupted training
+- `evaluate`, `dead_summary`: accuracy and dead units
+- `augment`, `as_input`: pixels → network input
+- `build`: the network at the start of its training
+
+    model = train(Recipe("alexnet"), Images.of(batch, device), validation, Path("runs/alexnet"))
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from cnnvis_helpers import diorama, networks, zoo
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained. What it is (streams, first layer, start) stands in `zoo.EMBEDDED`."""
+
+    name: str
+    epochs: int = 10  # the length of the learning rate's one cycle
+    stop: int | None = None  # leave off after this many epochs, in the middle of the cycle
+    batch: int = 64
+    lr: float = 0.05  # the highest, reached after 15 % of the steps
+    warm_up: float = 20.0  # the first step has lr / warm_up; 1: none
+    weight_decay: float = 1e-3
+    conv1_decay: float = 3e-3  # more on conv1: its filters are looked at, and decay removes their noise
+    label_smoothing: float = 0.05
+    dropout: float = 0.4
+    clip: float = 5.0  # norm that the gradient is cut to
+    batch_norm: bool = True
+    seed: int = zoo.SEED
+    keep: tuple[float, ...] = ()  # checkpoints: shares of the steps, besides the start and the end
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels: (N, 3, H, W) uint8, since 20,000 images of floats would take 2.2 GB; labels: (N,) int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, batch: diorama.Batch, device: torch.device) -> "Images":
+        """The images of a batch, on a device."""
+        return cls(torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).to(device), batch.labels.to(device))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def build(recipe: Recipe) -> nn.Sequential:
+    """The network at the start of its training."""
+    return networks.alexnet(
+        len(diorama.CLASSES),
+        batch_norm=recipe.batch_norm,
+        dropout=recipe.dropout,
+        seed=recipe.seed,
+        **zoo.EMBEDDED[f"diorama/{recipe.name}"].architecture,
+    )
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Move, zoom, turn, mirror and recolour each image a little: (N, 3, H, W) in [0, 1] → the same.
+
+    The chances come from a generator on the CPU, so they are the same on every device.
+    """
+    n, device = len(images), images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator) * (high - low) + low
+
+    def normal(std: float, *shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=generator) * std
+
+    zoom, turn = uniform(0.72, 1.12), normal(0.05)  # share of the image that is seen; radians
+    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    cos, sin = zoom * turn.cos(), zoom * turn.sin()
+    shift = uniform(-0.16, 0.16, 2)  # of half the image's side
+    affine = torch.stack(
+        [torch.stack([mirror * cos, -sin, shift[:, 0]], 1), torch.stack([mirror * sin, cos, shift[:, 1]], 1)],
+        1,
+    )  # (N, 2, 3)
+    grid = F.affine_grid(affine.to(device), list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    contrast = uniform(0.7, 1.3, 1, 1, 1).to(device)
+    brightness, colour = normal(0.06, 1, 1, 1), normal(0.04, 3, 1, 1)
+    offset = (brightness + colour).to(device)
+    images = (images - 0.45) * contrast + 0.45 + offset
+    grey = (uniform(0, 1, 1, 1, 1) < 0.12).to(device)
+    return torch.where(grey, images.mean(1, keepdim=True), images).clamp(0, 1)
+
+
+def as_input(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """uint8 pixels → normalised network input, augmented where a generator is given."""
+    images = pixels.float() / 255
+    if generator is not None:
+        images = augment(images, generator)
+    mean, std = (
+        torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (networks.MEAN, networks.STD)
+    )
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def train(
+    recipe: Recipe, training: Images, validation: Images, folder: Path, *, progress: bool = True
+) -> nn.Sequential:
+    """Train one network, or go on with the training that `folder` holds; returns it, batch norm and all.
+
+    Every epoch draws its chances (order, augmentation, dropout) from seeds of its own, so the state at the
+    end of an epoch is the model, the optimiser, the schedule and no generator.
+    """
+    device = training.pixels.device
+    model = build(recipe).to(device, memory_format=torch.channels_last)
+    steps = len(training) // recipe.batch  # an epoch; images left over are other ones in each epoch
+    conv1, others = [model.conv1.weight], [p for n, p in model.named_parameters() if n != "conv1.weight"]
+    optimiser = torch.optim.SGD(
+        [{"params": conv1, "weight_decay": recipe.conv1_decay}, {"params": others}],
+        lr=recipe.lr,
+        momentum=0.9,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(  # moves the momentum too: 0.95 → 0.85 → 0.95
+        optimiser,
+        recipe.lr,
+        recipe.epochs * steps,
+        pct_start=0.15,
+        div_factor=recipe.warm_up,
+        final_div_factor=4_000 / recipe.warm_up,  # the last step has lr / 4000
+    )
+    history = _resume(recipe, len(training), folder, model, optimiser, schedule)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for epoch in range(len(history), recipe.stop or recipe.epochs):
+            begin = time.perf_counter()
+            loss = _epoch(recipe, epoch, model, optimiser, schedule, training, folder, progress)
+            result = {
+                "loss": loss,
+                **evaluate(model, validation, mixed=True),
+                "seconds": time.perf_counter() - begin,
+            }
+            history.append(result)
+            _save_state(folder, model, optimiser, schedule, history)
+            print(
+                f"{folder.name} epoch {epoch + 1}/{recipe.stop or recipe.epochs}: loss {loss:.3f}, "
+                f"validation {result['accuracy']:.4f}, dead {dead_summary(result['dead'])}, "
+                f"{result['seconds']:.0f} s",
+                flush=True,
+            )
+    return model
+
+
+def _epoch(
+    recipe: Recipe,
+    epoch: int,
+    model: nn.Sequential,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    training: Images,
+    folder: Path,
+    progress: bool,
+) -> float:
+    """One pass over the training images; returns the mean loss."""
+    device, steps = training.pixels.device, len(training) // recipe.batch
+    kept = {round(share * recipe.epochs * steps) for share in recipe.keep}
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000 + epoch)
+    torch.manual_seed(recipe.seed * 1_000 + epoch)  # dropout knows only the global generator
+    order = torch.randperm(len(training), generator=generator).to(device)
+    model.train()
+    losses = []
+    for step in tqdm(
+        range(steps), desc=f"epoch {epoch + 1}", leave=False, disable=not progress, mininterval=2
+    ):
+        rows = order[step * recipe.batch : (step + 1) * recipe.batch]
+        x = as_input(training.pixels[rows], generator)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = model(x)
+        loss = F.cross_entropy(logits.float(), training.labels[rows], label_smoothing=recipe.label_smoothing)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.detach())
+        if (done := epoch * steps + step + 1) in kept:
+            _write(save_file, _tensors(model), folder / "steps" / f"{done:06d}.safetensors")
+    return torch.stack(losses).mean().item()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Sequential, images: Images, *, mixed: bool = False) -> dict[str, Any]:
+    """What the network gets right and which of its units never fire, on unaugmented images.
+
+    Returns: accuracy; dead, for each ReLU the share of its channels or units that are above 0 on no image;
+    right, bool per image, unless `mixed`, which computes in bfloat16, as in training.
+    """
+    model.eval()
+    right, alive = [], {}
+    for rows in torch.arange(len(images), device=images.pixels.device).split(256):
+        x = as_input(images.pixels[rows])
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=mixed):
+            for name, layer in model.named_children():
+                x = layer(x)
+                if isinstance(layer, nn.ReLU):
+                    on = (x > 0).transpose(0, 1).flatten(1).any(1)
+                    alive[name] = on | alive.get(name, on)
+        right.append(x.argmax(1) == images.labels[rows])
+    hits = torch.cat(right)
+    dead = {name: 1 - on.float().mean().item() for name, on in alive.items()}
+    return {"accuracy": hits.float().mean().item(), "dead": dead} | ({} if mixed else {"right": hits.cpu()})
+
+
+def dead_summary(shares: dict[str, float]) -> str:
+    """The dead shares of `evaluate` on one line: "1:0% 2:12% …"."""
+    return " ".join(f"{name[4:]}:{share:.0%}" for name, share in shares.items())
+
+
+# ---- the run folder
+
+
+def _write(writer: Any, content: Any, path: Path) -> None:
+    """Write under a temporary name first: a killed run leaves the old file or the new one, never a half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    writer(content, temporary)
+    os.replace(temporary, path)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+
+
+def _save_state(
+    folder: Path, model: nn.Module, optimiser: Any, schedule: Any, history: list[dict[str, Any]]
+) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+        "history": history,
+    }
+    _write(torch.save, state, folder / "state.pt")
+
+
+def _resume(
+    recipe: Recipe, n: int, folder: Path, model: nn.Module, optimiser: Any, schedule: Any
+) -> list[dict[str, Any]]:
+    """Bring the state in `folder` into the objects; returns what was measured after each epoch so far."""
+    settings = json.dumps({**asdict(recipe), "images": n, "data_version": diorama.VERSION}, sort_keys=True)
+    noted = folder / "recipe.json"
+    if not noted.exists():
+        _write(lambda text, path: path.write_text(text), settings, noted)
+    elif noted.read_text() != settings:
+        raise SystemExit(
+            f"{folder} holds a run with other settings: delete the folder, or give another --seed or --set."
+        )
+    if not (folder / "state.pt").exists():
+        return []
+    state = torch.load(folder / "state.pt", map_location=next(model.parameters()).device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    return list(state["history"])

@@ -1,0 +1,264 @@
+"""Training the course's own networks: tiny images, a few steps, one thread; what a kill may and may not change."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnvis_helpers import networks, weight_files, zoo
+from cnnvis_helpers.diorama import CLASSES
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
+
+import train_models
+import training_loop
+import weight_export
+from training_loop import Images, Recipe, augment, build, evaluate, train
+
+TINY = Recipe("alexnet", epochs=3, batch=8, keep=(0.2, 0.5))  # 4 steps an epoch, 12 in all; kept: 2 and 6
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    """32 noise images; the label is how bright they are, so that there is something to learn."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(32) % 16
+    pixels = torch.rand(32, 3, 96, 96, generator=generator) * 60 + labels.view(-1, 1, 1, 1) * 12
+    return Images(pixels.to(torch.uint8), labels)
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("call", [6, 10])
+def test_a_killed_run_ends_with_the_same_weights(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    whole = train(TINY, images, images, tmp_path / "whole", progress=False)
+    calls = 0
+
+    def killing(*args: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return augment(*args)
+
+    monkeypatch.setattr(training_loop, "augment", killing)
+    with pytest.raises(Killed):
+        train(TINY, images, images, tmp_path / "killed", progress=False)
+    monkeypatch.undo()
+    torch.manual_seed(99)  # another process has another global generator
+    torch.rand(5)
+    resumed = train(TINY, images, images, tmp_path / "killed", progress=False)
+    assert same(whole, resumed)
+    for step in ("000002", "000006"):
+        files = [tmp_path / run / "steps" / f"{step}.safetensors" for run in ("whole", "killed")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert not list(tmp_path.rglob("*.tmp"))
+    # started once more, a finished run changes nothing
+    assert same(whole, train(TINY, images, images, tmp_path / "killed", progress=False))
+
+
+def test_training_learns_and_leaves_the_global_generator(images: Images, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    recipe = replace(TINY, epochs=6, keep=(), dropout=0.0)
+    train(recipe, images, images, tmp_path, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    history = torch.load(tmp_path / "state.pt", weights_only=True)["history"]
+    assert len(history) == 6
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_folder_of_another_recipe_is_refused(images: Images, tmp_path: Path) -> None:
+    train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
+    with pytest.raises(SystemExit, match="other settings"):
+        train(replace(TINY, lr=0.1), images, images, tmp_path, progress=False)
+
+
+def test_stopping_early_follows_the_same_cycle(images: Images, tmp_path: Path) -> None:
+    """The shortened run is the first epoch of the whole one: its learning rate has not come down yet."""
+    short = train(replace(TINY, stop=1, keep=()), images, images, tmp_path / "short", progress=False)
+    train(replace(TINY, keep=(4 / 12,)), images, images, tmp_path / "whole", progress=False)
+    kept = weight_export.load_file(tmp_path / "whole" / "steps" / "000004.safetensors")
+    assert all(torch.equal(kept[k], v) for k, v in short.state_dict().items())
+
+
+def test_decay_of_conv1_and_nesterov(images: Images, tmp_path: Path) -> None:
+    train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
+    conv1, others = torch.load(tmp_path / "state.pt", weights_only=True)["optimiser"]["param_groups"]
+    assert (conv1["weight_decay"], others["weight_decay"]) == (3e-3, 1e-3)
+    assert len(conv1["params"]) == 1 and conv1["nesterov"] and others["nesterov"]
+
+
+# ---- augmentation
+
+
+def test_augmentation_keeps_shape_and_range_and_repeats() -> None:
+    images = torch.rand(16, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    before = images.clone()
+    one, two, three = (augment(images, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one.shape == images.shape and one.dtype == torch.float32
+    assert one.min() >= 0 and one.max() <= 1
+    assert torch.equal(one, two) and not torch.equal(one, three)
+    assert torch.equal(images, before), "the given images were changed"
+
+
+def test_augmentation_moves_mirrors_and_greys_as_often_as_it_says() -> None:
+    ramp = torch.linspace(0.3, 0.7, 96).expand(2000, 3, 8, 96) * torch.tensor([1.0, 0.9, 0.8]).view(
+        1, 3, 1, 1
+    )
+    out = augment(ramp, torch.Generator().manual_seed(0))
+    grey = ((out[:, 0] - out[:, 2]).abs().amax((1, 2)) < 1e-6).float().mean().item()
+    mirrored = (out[:, 0, 4, :32].mean(1) > out[:, 0, 4, -32:].mean(1)).float().mean().item()
+    assert grey == pytest.approx(0.12, abs=0.025)
+    assert mirrored == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_flat_grey_image_stays_flat() -> None:
+    """Reflection at the border brings in no black: only brightness, contrast and colour may change."""
+    out = augment(torch.full((8, 3, 32, 32), 0.5), torch.Generator().manual_seed(0))
+    assert (out.amax((2, 3)) - out.amin((2, 3))).max() < 1e-5
+
+
+def test_input_is_normalised() -> None:
+    x = training_loop.as_input(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
+    expected = [(1 - m) / s for m, s in zip(networks.MEAN, networks.STD, strict=True)]
+    assert x[0, :, 0, 0].tolist() == pytest.approx(expected)
+
+
+# ---- measuring
+
+
+def test_accuracy_and_dead_units_by_hand(images: Images) -> None:
+    model = networks.alexnet().eval()
+    with torch.no_grad():
+        model.fc8.weight.zero_()
+        model.fc8.bias[3] = 1.0  # the answer is always class 3
+        model.conv2.bias[:20] = -1e6  # 20 of 80 channels can never be above 0
+    result = evaluate(model, images)
+    assert result["accuracy"] == pytest.approx(2 / 32)
+    assert result["dead"]["relu2"] == pytest.approx(20 / 80)
+    assert result["right"].nonzero().flatten().tolist() == [3, 19]
+    # images 3 and 19 show class 3; of the first 8 images, which are the unoccluded ones, one is right
+    measured = weight_export.measure(model, images, torch.arange(32) / 80)
+    assert measured["test"] == 0.0625 and measured["test_clear"] == 0.125
+    assert measured["worst_class_accuracy"] == 0 and measured["images"] == 32
+
+
+# ---- export
+
+
+def test_export_writes_what_the_zoo_reads(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
+    model = train(TINY, images, images, tmp_path / "run", progress=False)
+    written = weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images, torch.zeros(32))
+    assert [path.name for path, _ in written] == [
+        "alexnet@2.safetensors",
+        "alexnet@6.safetensors",
+        "alexnet.safetensors",
+    ]
+    assert zoo.checkpoints("diorama/alexnet") == [f"diorama/alexnet{s}" for s in ("@0", "@2", "@6", "")]
+    facts = zoo.describe("diorama/alexnet")
+    assert facts["recipe"]["lr"] == 0.05 and facts["recipe"]["images"] == 32
+    assert facts["step"] == 12 and facts["classes"] == list(CLASSES) and facts["licence"] == "MIT"
+    net = zoo.load("diorama/alexnet")
+    assert evaluate(net.model, images)["accuracy"] == pytest.approx(facts["accuracy"]["test"], abs=1e-4)
+    # folding and rounding move the logits little; the statistics are those of the same 32 images in both
+    torch.optim.swa_utils.update_bn(weight_export._batches(TINY, images, most=20), model)
+    x = training_loop.as_input(images.pixels)
+    with torch.no_grad():
+        torch.testing.assert_close(net.model(x), model.eval()(x), atol=0.2, rtol=0.2)
+    # the same run exported twice gives the same bytes, and leaves no checkpoint of another run behind
+    (zoo.FOLDER / "alexnet@3.safetensors").write_bytes(b"old")
+    first = (zoo.FOLDER / "alexnet.safetensors").read_bytes()
+    weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images, torch.zeros(32))
+    assert (zoo.FOLDER / "alexnet.safetensors").read_bytes() == first
+    assert len(list(zoo.FOLDER.iterdir())) == 3
+
+
+def test_early_checkpoints_get_statistics_of_their_own(images: Images) -> None:
+    """At step 0 the running statistics say mean 0, variance 1; folded in, conv1's tiny outputs would stay tiny."""
+    model = build(TINY)
+    folded = weight_export.folded(TINY, model.state_dict(), images)
+    with torch.no_grad():
+        spread = folded.conv1(training_loop.as_input(images.pixels)).std().item()
+        immature = model.conv1(training_loop.as_input(images.pixels)).std().item()
+    assert 0.5 < spread < 2
+    assert immature < 0.3
+
+
+def test_unfinished_or_missing_runs_are_not_exported(images: Images, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no run"):
+        weight_export.export(TINY, tmp_path, tmp_path, images, images, torch.zeros(32))
+    train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
+    with pytest.raises(SystemExit, match="1 of 3 epochs"):
+        weight_export.export(TINY, tmp_path, tmp_path, images, images, torch.zeros(32))
+
+
+# ---- the table and the command line
+
+
+def test_every_trained_network_has_a_recipe() -> None:
+    trained = {name.partition("/")[2] for name, e in zoo.EMBEDDED.items() if e.trained}
+    assert trained == set(train_models.RECIPES)
+    for recipe in train_models.RECIPES.values():
+        build(recipe)
+        assert recipe.seed == zoo.SEED, "the untrained network and step 0 are made from zoo.SEED"
+        json.dumps(training_loop.asdict(recipe))
+
+
+def test_shipped_files_were_made_with_the_recipe_in_the_table() -> None:
+    for name, recipe in train_models.RECIPES.items():
+        path = zoo._path(f"diorama/{name}")
+        if path.exists():
+            said = weight_files.read_facts(path, f"diorama/{name}")["recipe"]
+            wanted = json.loads(json.dumps(training_loop.asdict(recipe)))
+            assert {k: said[k] for k in wanted} == wanted
+
+
+def test_list_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    train_models.main(["--list"])
+    shown = capsys.readouterr().out
+    assert "alexnet-nodecay" in shown and "'weight_decay': 0.0" in shown and "'batch_norm': False" in shown
+
+
+def test_changing_a_recipe() -> None:
+    base = train_models.RECIPES["alexnet"]
+    changed = train_models._changed(base, ["lr=0.1", "batch_norm=false", "keep=[0.5]", "stop=null"])
+    assert changed == replace(base, lr=0.1, batch_norm=False, keep=(0.5,))
+    with pytest.raises(SystemExit, match="weight_decay"):
+        train_models._changed(base, ["learning_rate=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["alexnt"], "there is no recipe alexnt"), (["alexnet", "--export", "--epochs", "1"], "--out")],
+)
+def test_refused_command_lines(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train_models.main(arguments)
+    assert message in capsys.readouterr().err
