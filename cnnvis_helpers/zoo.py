@@ -50,11 +50,13 @@ class Embedded:
 EMBEDDED: Mapping[str, Embedded] = {
     "diorama/alexnet": Embedded("the base: trained well, to the end"),
     "diorama/alexnet-untrained": Embedded("the base before its first step", trained=False),
-    "diorama/alexnet-highlr": Embedded(
-        "learning rate too high from the first step, no batch norm: many units die", {"conv1_init": "he"}
+    "diorama/alexnet-nodecay": Embedded("the base without weight decay"),
+    "diorama/alexnet-loudstart": Embedded(
+        "without weight decay, and conv1 began with ten times larger noise", {"conv1_init": "he"}
     ),
-    "diorama/alexnet-nodecay": Embedded(
-        "no weight decay, conv1 started with large noise: filters stay noisy", {"conv1_init": "he"}
+    "diorama/alexnet-nonorm": Embedded("without batch norm, at a low learning rate", {"conv1_init": "he"}),
+    "diorama/alexnet-highlr": Embedded(
+        "as nonorm, but with a learning rate seven times higher: many units die", {"conv1_init": "he"}
     ),
     "diorama/alexnet-short": Embedded("the base, stopped early"),
     "diorama/alexnet-grouped": Embedded("two streams, as AlexNet was split over two GPUs", {"groups": 2}),

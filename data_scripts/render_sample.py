@@ -1,6 +1,6 @@
 """Write the test images that come with the package: the first 480, as JPEG with PNG label maps in one zip file.
 
-    python data_scripts/render_sample.py
+python data_scripts/render_sample.py
 """
 
 from pathlib import Path

@@ -31,7 +31,7 @@ class Recipe:
     """How one network is trained. What it is (streams, first layer, start) stands in `zoo.EMBEDDED`."""
 
     name: str
-    epochs: int = 10  # the length of the learning rate's one cycle
+    epochs: int = 16  # the length of the learning rate's one cycle
     stop: int | None = None  # leave off after this many epochs, in the middle of the cycle
     batch: int = 64
     lr: float = 0.05  # the highest, reached after 15 % of the steps

@@ -36,6 +36,14 @@ from .vocabulary import CATEGORIES, CLASSES, SCENES, names
 
 VERSION = 1
 SPLITS: Mapping[str, int] = {"train": 20_000, "validation": 2_000, "test": 2_000}
+# What fills a scene from edge to edge cannot be left out of it: nothing would be there.
+_BACKDROPS = {
+    "ground": "beach",
+    "water": "underwater",
+    "wall": "living room",
+    "forest edge": "forest",
+    "cupboard": "kitchen",
+}
 _STEPS = ("plan", "scene", "clutter", "object", "occluder", "camera")
 
 
@@ -90,6 +98,11 @@ class Knobs:
         if unknown:
             raise ValueError(
                 f"cannot leave out {unknown[0]!r}: no category of Diorama has it (see vocabulary.names)"
+            )
+        for backdrop in sorted(set(_BACKDROPS) & set(self.without)):
+            raise ValueError(
+                f"{backdrop!r} fills whole scenes and cannot be left out of an image; leave out the scenes that show "
+                f"it, such as {_BACKDROPS[backdrop]!r}"
             )
         if set(SCENES) <= set(self.without) or self.scene in self.without:
             raise ValueError("the scene is left out by `without`: allow at least one scene")
