@@ -54,10 +54,7 @@ EMBEDDED: Mapping[str, Embedded] = {
     "diorama/alexnet-loudstart": Embedded(
         "without weight decay, and conv1 began with ten times larger noise", {"conv1_init": "he"}
     ),
-    "diorama/alexnet-nonorm": Embedded("without batch norm, at a low learning rate", {"conv1_init": "he"}),
-    "diorama/alexnet-highlr": Embedded(
-        "as nonorm, but with a learning rate seven times higher: many units die", {"conv1_init": "he"}
-    ),
+    "diorama/alexnet-highlr": Embedded("the base at ten times its learning rate: units die"),
     "diorama/alexnet-short": Embedded("the base, stopped early"),
     "diorama/alexnet-grouped": Embedded("two streams, as AlexNet was split over two GPUs", {"groups": 2}),
     "diorama/alexnet-stride4": Embedded(

@@ -11,8 +11,8 @@ Each returns an object that shows itself; its widgets are attributes, so that co
 """
 
 from .browsing import FilterBrowser, filter_browser
+from .drawing import Studio, studio
 from .exploring import Explorer, explorer
-from .studio import Studio, studio
 from .training import TrainingSlider, training_slider
 
 __all__ = [
