@@ -157,7 +157,8 @@ def test_sample_is_the_first_test_images() -> None:
     sample = diorama.sample(32)
     for i in (0, 17, 31):
         e = diorama.render("test", i)
-        assert np.abs(sample.pixels[i].astype(int) - e.image).mean() < 4  # JPEG
+        assert np.abs(sample.pixels[i].astype(int) - e.image).mean() < 6  # JPEG smooths the sensor noise
+        assert np.abs(sample.pixels[i - 1].astype(int) - e.image).mean() > 20  # another image
         assert sample.maps is not None and sample.instance is not None
         assert all(np.array_equal(sample.maps[c][i], e.maps[c]) for c in CATEGORIES)
         assert np.array_equal(sample.instance[i], e.instance)

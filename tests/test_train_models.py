@@ -241,7 +241,7 @@ def test_shipped_files_were_made_with_the_recipe_in_the_table() -> None:
 def test_list_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
     train_models.main(["--list"])
     shown = capsys.readouterr().out
-    assert "alexnet-nodecay" in shown and "'weight_decay': 0.0" in shown and "'batch_norm': False" in shown
+    assert "alexnet-nodecay" in shown and "'weight_decay': 0.0" in shown and "'lr': 0.5" in shown
 
 
 def test_changing_a_recipe() -> None:
