@@ -126,7 +126,7 @@ knobs = {
     "facing right": diorama.Knobs(facing="right"),
     "gone": diorama.Knobs(absent=True),
 }
-variants = [diorama.render("test", 22, knob) for knob in knobs.values()]
+variants = [diorama.render("test", 38, knob) for knob in knobs.values()]
 images = diorama.collate(variants).images
 said = [
     f"{net.classes[int(p.argmax())][:18]} {float(p.max()):.2f}" for p in net.probabilities(images)
@@ -136,7 +136,7 @@ fig, axes = figures.image_grid(
     titles=list(knobs),
     numbers=said,
     columns=6,
-    caption="Test image 22 with one knob turned at a time; below, what the network says and how probable it finds it.",
+    caption="Test image 38 with one knob turned at a time; below, what the network says and how probable it finds it.",
 )
 figures.show(
     fig, "The same image with one knob turned at a time, and the network's answers.", most_bytes=400_000

@@ -910,7 +910,7 @@ controls.training_slider(trail, picture, "relu2")
 # more than one batch in memory.
 
 # %%
-test = diorama.load("test", labels=False, progress=False)
+test = diorama.load("test", labels=False)  # 2,000 images; drawn once, then kept in a cache
 
 
 def batches(net, size=250):

@@ -143,14 +143,16 @@ class Opened:
         """Run all cells and wait until each code cell has a number of this run and nothing is running."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.page.wait_for_function("() => document.querySelector('.jp-InputPrompt')?.textContent !== ''")
+        # A stored notebook has numbers already: first wait until a cell is marked as waiting or running.
+        started = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+            .some(p => p.textContent.includes('*'))"""
+        self.page.wait_for_function(started)
         finished = """() => {
             const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')]
                 .filter(c => c.querySelector('.cm-content').textContent.trim());
             const prompts = cells.map(c => c.querySelector('.jp-InputPrompt').textContent);
             return prompts.every(p => /\\[\\d+\\]/.test(p));
         }"""
-        self.page.wait_for_timeout(500)  # the page marks the cells as waiting first
         self.page.wait_for_function(finished, timeout=seconds * 1000)
 
     def error_outputs(self) -> list[str]:
