@@ -56,9 +56,7 @@ def main() -> None:
         "draw an image with its labels": lambda i: diorama.render("test", i),
         "explorer: channel": move(explorer.channel, 40),
         "explorer: image": move(explorer.image, 16),
-        "training slider: step": move(
-            training.step, len(training.step.options) if hasattr(training.step, "options") else 8
-        ),
+        "training slider: step": lambda i: setattr(training.step, "value", training.step.options[i % 8]),
         "studio: image": move(studio.number, 200),
         "filter browser: network": lambda i: setattr(
             browser.network, "value", ("trained", "untrained")[i % 2]

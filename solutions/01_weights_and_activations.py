@@ -1195,7 +1195,7 @@ claim(
 # - "Noisy" is a number: how well a weight predicts its neighbour, 0 for white noise.
 # - Every such number needs a null beside it: white noise, random splits, phase surrogates, shuffled maps, another stride.
 # - Activations are read with two numbers, sparsity and locality; dead units need many images and a stream.
-# - Looking at filters finds design faults, and an interval says whether mending them helped.
+# - Looking finds design faults, but not always where you look first; an interval says whether mending them helped.
 #
 # **Claims tested here:** smooth filters when trained; noise from stopping early, from low regularisation, from a high learning
 # rate; smooth second layer; two streams, by colour and by frequency; rotated copies; sparser and more local with training;

@@ -133,6 +133,26 @@ def test_controls_in_a_small_notebook(opened, changed):
     assert opened.errors == []
 
 
+def test_studio(opened, changed):
+    """The studio draws what a reader asks for, and the network's answer is shown."""
+    (opened.lab.folder / "studio.ipynb").write_text(
+        notebook("from cnnvis_helpers import controls, zoo\ncontrols.studio(zoo.load('diorama/alexnet'))")
+    )
+    opened.open("studio.ipynb")
+    opened.run_all(seconds=60)
+    assert not opened.error_outputs()
+    studio = control_with(opened, "Object")
+    picture = studio.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: studio.locator("select").first.select_option("boat"))
+    studio.get_by_role("status").filter(has_text="boat").first.wait_for()
+    slider = studio.locator(".widget-slider", has=opened.page.locator(".widget-label", has_text="Hidden"))
+    slider.locator(".noUi-handle").focus()
+    changed(picture, source, lambda: opened.page.keyboard.press("ArrowRight"))
+    opened.screenshot("studio", studio)
+    assert opened.errors == []
+
+
 @pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
 def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""
