@@ -32,7 +32,7 @@ help:
 	@echo "make setup            only install;  make clean: remove what was made here, .venv too"
 
 lab: setup
-	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: lint types unit check-notebooks nbval browser
 
