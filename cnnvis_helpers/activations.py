@@ -60,17 +60,24 @@ def shuffled(a: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return flat.gather(2, order).view_as(a)
 
 
-def active_share(model: nn.Module, batches: Iterable[Tensor], layers: Sequence[str]) -> dict[str, Tensor]:
+def active_share(
+    model: nn.Module, batches: Iterable[Tensor] | Tensor, layers: str | Sequence[str]
+) -> dict[str, Tensor]:
     """Share of the images on which each unit is above zero anywhere, layer → (C,) in [0, 1].
 
     A unit is a channel of a map (N, C, H, W) or a column of (N, C). `batches` are prepared inputs; they
-    are used once, one at a time, so that any number of images fits in memory. The model is left as it
-    was. Raises ValueError for an unknown layer or if there are no images.
+    are used once, one at a time, so that any number of images fits in memory; a single tensor is one batch.
+    The model is left as it was. Raises ValueError for an unknown layer, for NaN in a layer's output, and if
+    there are no images.
     """
+    batches = [batches] if isinstance(batches, Tensor) else batches
+    layers = [layers] if isinstance(layers, str) else list(layers)
     counts: dict[str, Tensor] = {}
     images = 0
     for batch in batches:
-        for layer, a in hooks.activations(model, batch, list(layers)).items():
+        for layer, a in hooks.activations(model, batch, layers).items():
+            if a.isnan().any():
+                raise ValueError(f"Layer {layer!r} gives NaN: look for NaN in the images or in the weights.")
             active = (a.flatten(2).amax(2) if a.ndim > 2 else a) > 0  # (N, C)
             counts[layer] = counts.get(layer, 0) + active.sum(0).cpu()
         images += len(batch)
@@ -79,7 +86,9 @@ def active_share(model: nn.Module, batches: Iterable[Tensor], layers: Sequence[s
     return {layer: counts[layer] / images for layer in layers}
 
 
-def dead_units(model: nn.Module, batches: Iterable[Tensor], layers: Sequence[str]) -> dict[str, Tensor]:
+def dead_units(
+    model: nn.Module, batches: Iterable[Tensor] | Tensor, layers: str | Sequence[str]
+) -> dict[str, Tensor]:
     """Mask of the units that are above zero on no image and at no position, layer → bool (C,).
 
     Same arguments and errors as `active_share`. "Dead" is a statement about these images: more images can

@@ -105,6 +105,10 @@ def smoothness(w: Tensor) -> Tensor:
             f"Smoothness compares neighbours, so kernels must be 2 × 2 or larger, not {height} × {width}."
         )
     w = w.detach().double()
+    if not w.isfinite().all():
+        raise ValueError(
+            "The filters hold NaN or infinite weights: the network that they come from is broken."
+        )
     pairs = [
         (w[:, :, :, :-1], w[:, :, :, 1:]),
         (w[:, :, :-1, :], w[:, :, 1:, :]),
@@ -115,7 +119,7 @@ def smoothness(w: Tensor) -> Tensor:
     count = sum(a[0, 0].numel() for a, _ in pairs) / len(pairs)
     bias = MAXIMUM_OF_FOUR / (count * _effective_channels(w)).sqrt()
     bias = bias.clamp(max=0.9)
-    return ((torch.stack(each).amax(0) - bias) / (1 - bias)).float()
+    return ((torch.stack(each).nan_to_num(nan=-1.0).amax(0) - bias) / (1 - bias)).float()
 
 
 def is_noisy(w: Tensor, threshold: float = 0.5) -> Tensor:

@@ -252,6 +252,8 @@ def to_array(image: Tensor) -> np.ndarray:
     _shape(image)
     if image.ndim != 3:
         raise ImageError(f"to_array takes one picture (3, H, W), not {tuple(image.shape)}: pass images[0].")
+    if not torch.isfinite(image).all():
+        raise ImageError("The picture holds NaN or infinite values.")
     values = image.detach().clamp(0, 1) if image.is_floating_point() else image
     check(values)
     return (values * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()  # (H, W, 3)

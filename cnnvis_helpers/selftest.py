@@ -99,7 +99,10 @@ def run() -> bool:
     """Try everything in `TRIALS` and print a line for each; True when all is well."""
     faults = 0
     for name, trial in TRIALS.items():
-        fault = trial()
+        try:
+            fault = trial()
+        except Exception as error:  # whatever is broken, the other trials must still be made
+            fault = f"failed ({type(error).__name__}: {error}): install the package again"
         faults += fault is not None
         print(f"{name:24}{'ok' if fault is None else fault}")
     return faults == 0

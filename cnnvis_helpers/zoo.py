@@ -93,16 +93,20 @@ class Network:
         torchvision's own evaluation resizes a little larger than it cuts (256, then 224): here nothing but
         the longer side's ends is lost, so a picture of the input beside a heat map is whole.
         """
+        pictures.check(images)
         batch = images if images.ndim == 4 else images[None]
         parameter = next(self.model.parameters(), None)
         batch = self.normalise(pictures.fit(batch, self.input_size))
-        return batch if parameter is None else batch.to(parameter.device)
+        return batch if parameter is None else batch.to(parameter)  # its device and its precision
 
     def probabilities(self, images: torch.Tensor, *, batch: int = 128) -> torch.Tensor:
         """Softmax of the logits for (3, H, W) or (N, 3, H, W) images in [0, 1]: (N, classes), on the CPU.
 
         Runs in evaluation mode without gradients, `batch` images at a time; the model is left as it was.
         """
+        pictures.check(images)
+        if batch < 1:
+            raise ValueError(f"batch is {batch}; at least one image is needed at a time.")
         if images.ndim == 3:
             images = images[None]
         with frozen(self.model), torch.no_grad():

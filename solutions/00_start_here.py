@@ -83,13 +83,13 @@ figures.show(
 )
 
 # %% [markdown]
-# **What to notice.** The object is not always in the middle, not always whole, and not the only thing. A car can stand
-# on a beach. Colours vary freely: there are purple cars and striped cats. All of this is on purpose: each regularity
+# **What to notice.** The object is not always in the middle, not always whole, and not the only thing. A bus can stand
+# in a room, a lamp on a beach. Colours vary freely: there are purple birds and dotted fish. All of this is on purpose: each regularity
 # that a data set has is a short cut that a network can take, and lecture 03 shows one taking it.
 #
 # ### Six labels a pixel
 #
-# Every pixel says which **scene** it belongs to, which **object** it is part of, which **part** of the object, which
+# A pixel can say which **scene** it belongs to, which **object** it is part of, which **part** of the object, which
 # **material** and which **texture** it has, and which **colour** it shows. This follows *Broden*, the data set of
 # Network Dissection (Bau et al. 2017), which collects 1,197 such concepts from photographs; Diorama is a small Broden.
 
@@ -106,10 +106,11 @@ for category in diorama.CATEGORIES:
         [name != "" for name in np.array(diorama.names(category))[sample.maps[category][:200]].ravel()]
     )
     count = len([name for name in diorama.names(category) if name])
-    print(f"{category:9} {count:3} names, {100 * labelled:3.0f} % of the pixels have one")
+    print(f"{category:9} {count:3} names, {100 * labelled:5.1f} % of the pixels have one")
 
 # %% [markdown]
-# **What to notice.** Scene, object and colour cover everything; parts and textures cover only some pixels. That
+# **What to notice.** Scene, object and colour cover everything, material nearly everything; parts and textures cover only
+# some pixels. That
 # matters later: when a unit of the network fires on stripes, only images that *have* a texture label can tell.
 #
 # ### Draw your own
@@ -143,8 +144,9 @@ figures.show(
 )
 
 # %% [markdown]
-# **What to notice.** Nothing moves but what the knob turns: the window, the floor, the light stay. And the last picture
-# is a warning: ask a classifier about a picture without an object, and it names one all the same.
+# **What to notice.** Nothing moves but what the knob turns: the light and the noise stay everywhere, the room too, except where
+# the knob asks for another scene. And the last picture is a warning: ask a classifier about a picture without a main object, and
+# it names one all the same.
 
 # %% [markdown]
 # Now turn the knobs yourself. The bars show what the network says, live.
@@ -160,7 +162,8 @@ controls.studio(net if MODEL.startswith("diorama/") else zoo.load("diorama/alexn
 #
 # Take features $f(x)$ of each image, fit a logistic regression on half of the sample, and measure its accuracy on the
 # other half. Chance is $1/16 = 6.25\,\%$. The features are: the colour histogram (which knows colours, no shapes), a
-# 12 × 12 thumbnail (which knows the layout), and the 256 numbers of layer `fc7` of the embedded network.
+# 12 × 12 thumbnail (which knows the layout), and the 256 numbers of layer `fc7` of the embedded network, before its training
+# and after. The untrained network is the fairest null: it has the same layers, but has seen nothing.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -173,7 +176,12 @@ diorama_net = zoo.load("diorama/alexnet", device=where)
 cells = (sample.pixels.astype(int) * 6 // 256) @ np.array([36, 6, 1])  # a 6×6×6 colour cube
 histograms = np.sqrt([np.bincount(cell.ravel(), minlength=216) for cell in cells])
 thumbnails = torch.nn.functional.adaptive_avg_pool2d(sample.images, 12).flatten(1).numpy()
-codes = hooks.activations(diorama_net.model, diorama_net.prepare(sample.images), ["relu7"])["relu7"]
+codes = {}
+for name in ("diorama/alexnet-untrained", "diorama/alexnet"):
+    network = zoo.load(name, device=where)
+    codes[name] = (
+        hooks.activations(network.model, network.prepare(sample.images), ["relu7"])["relu7"].cpu().numpy()
+    )
 
 half = len(sample) // 2
 labels = sample.labels.numpy()
@@ -181,7 +189,8 @@ scores = {}
 for name, features in [
     ("colour histogram", histograms),
     ("12 × 12 thumbnail", thumbnails),
-    ("layer fc7", codes.cpu().numpy()),
+    ("fc7, untrained", codes["diorama/alexnet-untrained"]),
+    ("fc7, trained", codes["diorama/alexnet"]),
 ]:
     reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     scores[name] = reader.fit(features[:half], labels[:half]).score(features[half:], labels[half:])
@@ -194,14 +203,21 @@ fig, axes = figures.bars(
     reference={"chance": 1 / 16},
     caption="What a linear reader gets out of colours, out of layout, and out of a network's code.",
 )
-figures.show(fig, "Accuracy of a linear classifier: low on histograms and thumbnails, high on fc7.")
+figures.show(
+    fig, "Accuracy of a linear classifier: low on histograms, thumbnails and untrained codes, high on fc7."
+)
 
 # %%
-print(", ".join(f"{name} {scores[name]:.1f}" for name in ("colour histogram", "12 × 12 thumbnail")), end=", ")
-print(f"layer fc7 {scores['layer fc7']:.2f}; chance 0.06")
+print(
+    ", ".join(
+        f"{name} {score:.2f}" if score > 0.5 else f"{name} {score:.1f}" for name, score in scores.items()
+    )
+    + "; chance 0.06"
+)
 
 # %% [markdown]
-# **What to notice.** Colours and layout are worth something, since a fish is usually under water, but not much. (With
+# **What to notice.** Colours and layout are worth something, since a fish is under water more often than a cat is, but not
+# much. (With
 # 3,000 images to learn from, histograms stay below 30 %; the tests of the data set hold that.) What the network knows
 # is something else.
 
@@ -275,7 +291,7 @@ fig, axes = figures.curves(
     x_label="share of the object that is hidden (%)",
     y_label="accuracy (%)",
     y_limits=(50, 100),
-    caption="Accuracy on the test split by hidden share; the band is the 95 % Wilson interval.",
+    caption="Accuracy on the test split by hidden share (axis from 50 %); the band is the 95 % Wilson interval.",
 )
 figures.show(fig, "Accuracy falls slowly as more of the object is hidden.")
 
@@ -288,8 +304,8 @@ print(
 
 # %% [markdown]
 # **What to notice.** The untrained network is at chance: a null should be. The band is wide where there are few images.
-# And where the object is clear, few mistakes are left, so a visualisation that looks senseless there cannot be
-# excused by a network that does not know.
+# And where the object is clear, few mistakes are left, so a senseless visualisation there cannot be excused by a wrong
+# answer. Whether the network is right *for the right reason* is another question: lecture 03 asks it.
 
 # %% [markdown]
 # ## 6 · Another network, another image
@@ -329,8 +345,7 @@ for network in (diorama_net, other, own):
 # ### Exercise 1 · Intersection over union
 #
 # How well do two masks $A$ and $B$ agree? $\mathrm{IoU} = |A \cap B| / |A \cup B|$, from 0 to 1. Over a **data set** it
-# is *one* fraction, $\sum_i |A_i \cap B_i| / \sum_i |A_i \cup B_i|$, and not the mean of the images' fractions (Network
-# Dissection's "mean IoU" is often misread so). Two empty masks have nothing to agree on: return 0.
+# is *one* fraction, $\sum_i |A_i \cap B_i| / \sum_i |A_i \cup B_i|$, and not the mean of the images' fractions. Two empty masks have nothing to agree on: return 0.
 
 
 # %% tags=["exercise"]
@@ -351,7 +366,7 @@ checks.check_iou(iou)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2 · The pointing game
 #
-# A heat map *points* at its highest value. The **pointing game** (Zhang et al. 2016) counts how often that place lies on the
+# A heat map *points* at its highest value (the first in reading order, where several are equal). The **pointing game** (Zhang et al. 2016) counts how often that place lies on the
 # object. It will score every attribution method of lecture 03, and here it scores the laziest one: a map that always
 # points at the centre.
 
@@ -403,10 +418,10 @@ checks.check_wilson_interval(wilson_interval)
 # %% [markdown]
 # ## 8 · Check yourself
 #
-# <details><summary>A method finds the object in 60 % of the images, the centre of the image lies on it in 41 %. How good is
+# <details><summary>A method finds the object in 60 % of the images, the centre of the image lies on it in 35 %. How good is
 # the method?</summary>
 #
-# Better than the null, but most of its score is the null's. Compare it with 41 %, not with 0 %.
+# Better than the null, but most of its score is the null's. Compare it with 35 %, not with 0 %.
 # </details>
 #
 # <details><summary>Why are the 16 classes drawn in all colours?</summary>
@@ -417,8 +432,8 @@ checks.check_wilson_interval(wilson_interval)
 #
 # <details><summary>Network A is right on 96.6 % of 2,000 images, network B on 97.0 %. Is B better?</summary>
 #
-# You cannot say: the intervals are about ± 0.8 points wide and overlap. On the *same* images a paired comparison tells
-# more: count only the images on which they differ.
+# You cannot say: the difference is 0.4 points, and its standard error, taking the two as independent, is about 0.6. On the *same*
+# images a paired comparison tells more: count only the images on which they differ.
 # </details>
 
 # %% [markdown]

@@ -85,3 +85,14 @@ def test_dead_units_stream_over_batches():
         activations.dead_units(model, [], ["relu"])
     with pytest.raises(ValueError, match="nothing"):
         activations.dead_units(model, [dark], ["nothing"])
+
+
+def test_one_tensor_is_one_batch_and_one_name_one_layer() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    x = torch.randn(5, 3, 8, 8)
+    alone = activations.active_share(model, x, "1")
+    listed = activations.active_share(model, [x[:2], x[2:]], ["1"])
+    assert alone.keys() == listed.keys() and torch.equal(alone["1"], listed["1"])
+    x[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="Layer '1' gives NaN"):
+        activations.dead_units(model, x, "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -203,3 +204,24 @@ def test_colour_histograms_do_not_give_the_class_away() -> None:
     model.fit(histogram(train.pixels), train.labels.numpy())
     accuracy = model.score(histogram(test.pixels), test.labels.numpy())
     assert 1 / 16 < accuracy < 0.30
+
+
+def test_a_damaged_sample_gets_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = (Path(diorama.__file__).parent / "sample" / "test.zip").read_bytes()
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "test.zip").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(dataset.resources, "files", lambda package: tmp_path)
+    with pytest.raises(OSError, match=r"sample .* is damaged .*: install the package again"):
+        diorama.sample(4)
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from cnnvis_helpers.diorama import load\nload('test', 500, progress=False, processes=2)\n"
+    )
+    environment = {**os.environ, "CNNVIS_CACHE": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert run.returncode != 0 and "call it below `if __name__ == '__main__':`" in run.stderr

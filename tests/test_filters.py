@@ -200,3 +200,11 @@ def test_aliasing_of_pure_gratings():
     assert filters.aliasing(w, white, 2).item() == pytest.approx(1 - (33 / 64) ** 2, abs=0.01)
     with pytest.raises(ValueError, match="stride is 1 or more"):
         filters.aliasing(w, white, 0)
+
+
+def test_a_single_corner_weight_is_noise_and_nan_is_refused() -> None:
+    w = torch.zeros(1, 1, 3, 3)
+    w[0, 0, 0, 0] = 1.0
+    assert float(filters.smoothness(w)) < 0.5 and bool(filters.is_noisy(w))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        filters.smoothness(w * float("nan"))

@@ -608,3 +608,12 @@ def test_a_map_with_nan_is_not_rectified() -> None:
     x[0, 0, 0, 0] = float("nan")
     assert hooks.rectified_maps(model, batch()) == ["0"]
     assert hooks.rectified_maps(model, x) == []
+
+
+def test_a_first_layer_in_place_leaves_the_input_alone() -> None:
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3))
+    x = torch.randn(2, 3, 8, 8)
+    before = x.clone()
+    hooks.activations(model, x, ["1"])
+    hooks.describe(model, x)
+    assert torch.equal(x, before)

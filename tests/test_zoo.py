@@ -291,3 +291,28 @@ def test_own_module() -> None:
 def test_unavailable_device() -> None:
     with pytest.raises(ValueError, match="not available"):
         zoo.load("diorama/alexnet", weights=False, device="cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (torch.rand(1, 3, 96, 96) * 255, "0"),
+        (torch.full((1, 3, 96, 96), float("nan")), "NaN"),
+        (torch.zeros(1, 3, 96, 96, dtype=torch.uint8), "uint8"),
+        (torch.rand(1, 1, 96, 96), r"not \(1, 1, 96, 96\)"),
+        ("a string", "str"),
+    ],
+)
+def test_images_that_are_none_get_one_sentence(bad: object, said: str) -> None:
+    net = zoo.load("diorama/alexnet-untrained")
+    for use in (net.prepare, net.probabilities):
+        with pytest.raises(ValueError, match=said):
+            use(bad)  # type: ignore[operator]
+
+
+def test_precision_follows_the_model() -> None:
+    net = zoo.load("diorama/alexnet-untrained")
+    image = torch.rand(3, 96, 96, dtype=torch.float64)
+    assert net.probabilities(image).shape == (1, 16)
+    with pytest.raises(ValueError, match="at least one image"):
+        net.probabilities(image, batch=0)

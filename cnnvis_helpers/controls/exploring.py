@@ -25,7 +25,7 @@ from . import base
 SIDE = 384  # pixels of each of the two large pictures
 SHOWN = 12  # channels in the strip
 THUMB = 66  # pixels of a map in the strip
-REMEMBERED = 16  # images whose activations are kept
+REMEMBERED = 8  # images whose activations are kept: for a VGG that is half a gigabyte
 
 
 def strongest(activation: Tensor, count: int = SHOWN) -> list[int]:

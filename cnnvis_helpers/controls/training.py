@@ -4,7 +4,7 @@ training_slider    the control
 TrainingSlider     what it returns; its widgets are attributes
 step_picture       first filters beside the channels of one layer -> pixels
 
-steps = {step: zoo.load(f"diorama/alexnet@{step}") for step in zoo.checkpoints("diorama/alexnet")}
+steps = {name.partition("@")[2] or "end": zoo.load(name) for name in zoo.checkpoints("diorama/alexnet")}
 training_slider(steps, image)
 """
 

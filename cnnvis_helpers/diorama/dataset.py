@@ -20,12 +20,13 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,16 @@ def load(
     """The first n images of a split (all, when n is None), rendered where they are not cached yet.
 
     labels=False leaves out the label maps (a tenth of the memory). progress shows a bar while rendering, `processes`
-    is how many processes render (default: one a core). Raises `ValueError` for an unknown split or n, and `CacheError`
-    when the cache folder cannot be written.
+    is how many processes render (default: one a core, at most four). Raises `ValueError` for an unknown split or n,
+    `CacheError` when the cache folder cannot be written, `RuntimeError` in a script without a main guard.
     """
     n = _count(split, n)
+    if current_process().name.startswith("Spawn"):
+        # A worker re-imports the main script; drawing there again would wait for the lock that its parent holds.
+        raise RuntimeError(
+            "diorama.load draws in several processes, which import your script again: call it below "
+            "`if __name__ == '__main__':`, or with processes=1"
+        )
     folder = cache_folder() / split
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +198,8 @@ def _render_shards(
 ) -> None:
     """Render the given shards, several processes at once; each is written by the process that rendered it."""
     work = partial(_render_shard, split, folder, labels)
-    workers = min(processes or os.cpu_count() or 1, len(shards))
+    # At most four: each worker takes half a gigabyte, and a container's cores are often fewer than the host's.
+    workers = min(processes or min(4, os.cpu_count() or 1), len(shards))
     bar = partial(
         tqdm, total=len(shards) * SHARD, unit="image", desc=f"drawing {split}", disable=not progress
     )
@@ -297,26 +305,29 @@ def sample(n: int | None = None) -> Batch:
     """The first n of the test images that come with the package (all, when n is None), with label maps.
 
     They are the images of `load("test", n)` after JPEG compression, so nothing need be rendered. Image i has class
-    i mod 16. Raises `ValueError` when n is larger than the sample.
+    i mod 16. Raises `ValueError` when n is larger than the sample, `OSError` when the file is damaged.
     """
     archive = resources.files(__package__) / "sample" / "test.zip"
-    with archive.open("rb") as f, zipfile.ZipFile(f) as z:
-        table: dict[str, Any] = json.loads(z.read("table.json"))
-        numbers = table.pop("label")
-        if n is not None and not 1 <= n <= len(numbers):
-            raise ValueError(f"the sample has {len(numbers)} images, not {n}: for more call load('test', n)")
-        n = len(numbers) if n is None else n
-        pixels = np.stack([np.asarray(Image.open(io.BytesIO(z.read(f"{i:04d}.jpg")))) for i in range(n)])
-        strips = np.stack([np.asarray(Image.open(io.BytesIO(z.read(f"{i:04d}.png")))) for i in range(n)])
+    try:
+        with archive.open("rb") as f, zipfile.ZipFile(f) as z:
+            table: dict[str, Any] = json.loads(z.read("table.json"))
+            numbers = table.pop("label")
+            count = len(numbers) if n is None else min(max(n, 0), len(numbers))
+            pixels = [np.asarray(Image.open(io.BytesIO(z.read(f"{i:04d}.jpg")))) for i in range(count)]
+            strips = [np.asarray(Image.open(io.BytesIO(z.read(f"{i:04d}.png")))) for i in range(count)]
+    except (OSError, KeyError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+        raise OSError(f"the sample {archive} is damaged ({error}): install the package again") from error
+    if (n is not None and n != count) or not count:
+        raise ValueError(f"the sample has {len(numbers)} images, not {n}: for more call load('test', n)")
     keypoints, _ = table.pop("keypoints"), table.pop("version")
-    maps = dict(zip((*_DRAWN, "instance"), np.split(strips, len(_DRAWN) + 1, axis=2), strict=True))
+    maps = dict(zip((*_DRAWN, "instance"), np.split(np.stack(strips), len(_DRAWN) + 1, axis=2), strict=True))
     instance = maps.pop("instance").astype(bool)
-    attributes = {k: np.array(v[:n]) for k, v in table.items()}
+    attributes = {k: np.array(v[:count]) for k, v in table.items()}
     return Batch(
-        pixels,
-        torch.tensor(numbers[:n]),
+        np.stack(pixels),
+        torch.tensor(numbers[:count]),
         attributes,
-        tuple(_points(k) for k in keypoints[:n]),
+        tuple(_points(k) for k in keypoints[:count]),
         _with_scene(maps, attributes["scene"]),
         instance,
     )

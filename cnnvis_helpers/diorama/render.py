@@ -38,6 +38,10 @@ VERSION = 1
 SPLITS: Mapping[str, int] = {"train": 20_000, "validation": 2_000, "test": 2_000}
 # What fills a scene from edge to edge cannot be left out of it: nothing would be there.
 _BACKDROPS = {
+    "sky": "beach",
+    "road": "street",
+    "floor": "living room",
+    "counter": "kitchen",
     "ground": "beach",
     "water": "underwater",
     "wall": "living room",
@@ -56,7 +60,8 @@ class Knobs:
     hide (0 = nothing in front, at most 0.5; aimed at, not exact: see the attribute). clutter: how many other objects
     (0–4).
     facing: "left" or "right". turn: degrees of tilt. exposure: stops of brightness. blur: radius in pixels.
-    without: names of objects, parts, materials, textures or scenes to leave out. absent: leave the main object out.
+    without: names of objects, parts, materials, textures or scenes to leave out (of all but the main object's class).
+    absent: leave the main object out.
     """
 
     label: str | None = None
@@ -74,6 +79,14 @@ class Knobs:
     absent: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.without, str):
+            raise ValueError(f"without is a set of names, such as {{{self.without!r}}}, not one name")
+        if self.position is not None and not (
+            len(self.position) == 2 and all(-0.5 <= float(v) <= 1.5 for v in self.position)
+        ):
+            raise ValueError(f"position is (x, y), each between -0.5 and 1.5, not {self.position}")
+        if self.clutter is not None and self.clutter != int(self.clutter):
+            raise ValueError(f"clutter is a whole number of objects, not {self.clutter}")
         scenes = [s for s in (self.scene, *self.scene_of.values()) if s is not None]
         classes = [c for c in (self.label, *self.scene_of) if c is not None]
         for name, known, what in [(c, CLASSES, "class") for c in classes] + [
@@ -104,8 +117,8 @@ class Knobs:
                 f"{backdrop!r} fills whole scenes and cannot be left out of an image; leave out the scenes that show "
                 f"it, such as {_BACKDROPS[backdrop]!r}"
             )
-        if set(SCENES) <= set(self.without) or self.scene in self.without:
-            raise ValueError("the scene is left out by `without`: allow at least one scene")
+        if set(SCENES) <= set(self.without) or set(scenes) & set(self.without):
+            raise ValueError("the scene asked for is left out by `without`: allow at least one scene")
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,7 @@ def _add_clutter(canvas: Canvas, label: str, place: Place, scene: str, horizon: 
         wanted = knobs.clutter
     others = [c for c in CLASSES if c != label and c not in knobs.without]
     fitting = [c for c in others if scene in OBJECTS[c].where] or others
-    for _ in range(wanted):
+    for _ in range(wanted if others else 0):
         name = (fitting if rng.random() < 0.9 else others)[int(rng.integers(1 << 16)) % len(fitting)]
         kind = OBJECTS[name]
         size = rng.uniform(0.12, 0.22) * side
@@ -224,7 +237,7 @@ def _add_clutter(canvas: Canvas, label: str, place: Place, scene: str, horizon: 
         canvas.owner = name
         kind.draw(Pen(canvas, (x, y), height, mirrored=bool(rng.random() < 0.5)))
     canvas.owner = ""
-    return wanted
+    return wanted if others else 0
 
 
 def _stand(

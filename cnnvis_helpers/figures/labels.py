@@ -2,7 +2,7 @@
 
 label_maps    a Diorama example: the image and each category of labels, with legends; (figure, axes)
 
-show(label_maps(diorama.render("test", 3)), "A cat on a sofa and its six label maps.")
+show(label_maps(diorama.render("test", 6)), "A cat and its six label maps.")
 """
 
 from __future__ import annotations
