@@ -1061,11 +1061,11 @@ checks.check_dead_channels(dead_channels)
 coarse = zoo.load("diorama/alexnet-stride4", device=where)
 stems = {"11 × 11, stride 4": coarse, "9 × 9, stride 2": base}
 fig, axes = figures.panels(
-    2, 1, height=270, caption="First-layer filters, each on its own scale; noisy ones are framed."
+    1, 2, height=390, caption="First-layer filters, each on its own scale; noisy ones are framed."
 )
 for ax, (label, member) in zip(axes, stems.items(), strict=True):
     bank = filters.weights(member.model, "conv1")
-    figures.filter_grid(filters.to_colour(bank), 24, marked=filters.is_noisy(bank), title=label, axes=ax)
+    figures.filter_grid(filters.to_colour(bank), 8, marked=filters.is_noisy(bank), title=label, axes=ax)
 figures.show(fig, "The first-layer filters of the network with stride 4 and of the one with stride 2.")
 
 # %%

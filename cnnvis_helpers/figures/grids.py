@@ -30,7 +30,7 @@ from .raster import (
     limits_of,
     tile,
 )
-from .style import FAINT, INK, WIDTH, canvas, line_height, styled
+from .style import BAR_WIDTH, FAINT, INK, WIDTH, canvas, line_height, styled
 
 MARK = "#D55E00"
 
@@ -235,7 +235,7 @@ def grey_grid(
     pixels = [as_uint8(s) if grey else colourise(s, True, limits) for s in array]
     # white is a weight of zero here: a grey seam keeps pale slices apart
     ragged = bool(len(array) % columns or titles or numbers is not None)
-    room = width - (0 if grey else 92) - (max(map(len, rows)) * 8.3 + 8 if rows else 0)
+    room = width - (0 if grey else BAR_WIDTH) - (max(map(len, rows)) * 8.3 + 8 if rows else 0)
     tiles = _crisp(pixels, columns, gap, largest, room)
     return _sheet(
         tiles, columns, gap=gap, above=titles, below=_texts(numbers, "{:.2f}"), rows=rows,
@@ -280,7 +280,7 @@ def activation_grid(
     limits = limits or limits_of(array[chosen], diverging)
     columns = min(columns or _columns(len(chosen), 12), len(chosen))
     tiles = _crisp(
-        [colourise(array[c], diverging, limits) for c in chosen], columns, gap, largest, width - 92
+        [colourise(array[c], diverging, limits) for c in chosen], columns, gap, largest, width - BAR_WIDTH
     )
     return _sheet(
         tiles, columns, gap=gap, below=[str(c) for c in chosen] if numbered else None,
@@ -321,7 +321,7 @@ def overlay(
         raise ValueError(f"there are {len(maps)} maps for {len(pictures)} images")
     limits = limits or limits_of(np.concatenate([m.ravel() for m in maps]), diverging)
     columns = min(columns or _columns(len(pictures), 5), len(pictures))
-    enlarged = _same_size(pictures, True, columns, gap, width - 92, scale)
+    enlarged = _same_size(pictures, True, columns, gap, width - BAR_WIDTH, scale)
     tiles = [blend(p, m, limits, strength, diverging) for p, m in zip(enlarged, maps, strict=True)]
     return _sheet(
         tiles, columns, gap=gap, above=titles, colour_bar=(limits, diverging, label),

@@ -38,6 +38,7 @@ from .raster import CATEGORICAL, DIVERGING, SEQUENTIAL, Limits, Pixels
 INK, FAINT, RULE = "#222222", "#5C5C5C", "#D9D9D9"
 DPI = 110
 WIDTH = 900
+BAR_WIDTH = 114  # pixels beside a raster for the colour bar, its numbers (up to six characters) and its label
 
 LOOK: Any = {
     "font.family": "sans-serif",
@@ -150,7 +151,7 @@ def canvas(
         if colour_bar:
             _colour_bar(axes.inset_axes((1.03, 0.0, 0.03, 1.0)), *colour_bar)
         return axes.get_figure(root=True), axes  # type: ignore[return-value]
-    bar = 92 if colour_bar else 0
+    bar = BAR_WIDTH if colour_bar else 0
     full_width = max(width + left + bar + 8, least_width)
     top = 8 + (line_height(10.5) + 6 if title else 0)
     foot = caption_height(caption, full_width - 8) + 4
