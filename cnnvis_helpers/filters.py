@@ -17,7 +17,8 @@ aliasing(w, images, stride)   share of the responses' power that a stride folds 
     w = filters.weights(model, filters.first_convolution(model))   # (N, 3, k, k)
     print(f"{int(filters.is_noisy(w).sum())} of {len(w)} filters are noisy")
 
-A filter bank is a tensor (N, C, kH, kW): N filters over C input channels. No function changes its argument.
+A filter bank is a tensor (N, C, kH, kW): N filters over C input channels. No function changes its argument; results
+are on the CPU.
 """
 
 import math
@@ -70,7 +71,7 @@ def to_colour(w: Tensor, scale: Scale = "filter") -> np.ndarray:
     which shows that they are weak. All three channels share the number, so that hues are kept. Raises
     ValueError unless C = 3.
     """
-    _check_bank(w)
+    w = _bank(w)
     if w.shape[1] != 3:
         raise ValueError(f"Colour pictures need filters with 3 channels, got {w.shape[1]}; use grey_slices.")
     return _centred(w, scale).permute(0, 2, 3, 1).numpy()
@@ -78,7 +79,7 @@ def to_colour(w: Tensor, scale: Scale = "filter") -> np.ndarray:
 
 def grey_slices(w: Tensor, scale: Scale = "filter") -> np.ndarray:
     """Grey pictures (N, C, kH, kW) in [0, 1], one for each input channel; 0.5 = weight zero."""
-    _check_bank(w)
+    w = _bank(w)
     return _centred(w, scale).numpy()
 
 
@@ -98,7 +99,7 @@ def smoothness(w: Tensor) -> Tensor:
 
     Raises ValueError for 1 × 1 kernels, which have no neighbours. The measure is this course's own.
     """
-    _check_bank(w)
+    w = _bank(w)
     height, width = w.shape[2:]
     if min(height, width) < 2:
         raise ValueError(
@@ -138,7 +139,7 @@ def colourfulness(w: Tensor) -> Tensor:
     and the rest. Independent noise in three channels has 2/3. A filter of zeros gives NaN; C ≠ 3 raises
     ValueError.
     """
-    _check_bank(w)
+    w = _bank(w)
     if w.shape[1] != 3:
         raise ValueError(f"Colourfulness needs filters with 3 channels, got {w.shape[1]}.")
     energy = w.square().sum((1, 2, 3))
@@ -149,10 +150,10 @@ def colourfulness(w: Tensor) -> Tensor:
 def centre_frequency(w: Tensor, size: int = 32) -> Tensor:
     """Mean spatial frequency of each filter in cycles per pixel, (N,), weighted by spectral power.
 
-    The spectrum is taken on a `size` × `size` grid (zero padding). A flat filter is near 0, white noise
-    near 0.38, a grating of wavelength L near 1 / L. A filter of zeros gives NaN.
+    The spectrum is taken on a `size` × `size` grid (zero padding). A flat 9 × 9 filter has 0.08, for its edges
+    count; white noise is near 0.38, a grating of wavelength L near 1 / L. A filter of zeros gives NaN.
     """
-    _check_bank(w)
+    w = _bank(w)
     power = torch.fft.fft2(w, s=(size, size)).abs().square().sum(1)  # (N, size, size)
     return (power * _radial_frequency(size, size)).sum((1, 2)) / power.sum((1, 2))
 
@@ -162,7 +163,7 @@ def rotate(w: Tensor, degrees: float) -> Tensor:
 
     Quarter turns are exact. Corners that turn in from outside repeat the border.
     """
-    _check_bank(w)
+    w = _bank(w)
     if degrees % 90 == 0:
         return torch.rot90(w, int(degrees // 90), (2, 3))
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -183,11 +184,12 @@ def rotation_similarity(w: Tensor, angles: int = 24) -> tuple[Tensor, Tensor]:
     slightly, in a null as well. `angles=1` compares the filters as they are. Raises ValueError for
     kernels that are not square.
     """
-    _check_bank(w)
+    w = _bank(w)
     n, _, height, width = w.shape
     if height != width:
         raise ValueError(f"Rotation needs square kernels, got {height} × {width}.")
-    w = w.detach().float()
+    if angles < 1:
+        raise ValueError(f"angles is the number of turns to try, 1 or more, got {angles}.")
     centre = torch.linspace(-1, 1, width)
     disc = (centre[None] ** 2 + centre[:, None] ** 2 <= 1 + 1e-6).flatten()
     turns = torch.arange(angles) * (360 / angles)
@@ -211,12 +213,12 @@ def surrogates(w: Tensor, generator: torch.Generator | None = None) -> Tensor:
     smoothness stay and its shape goes. Source: Prichard & Theiler, Physical Review Letters 73 (1994) 951,
     there for time series.
     """
-    _check_bank(w)
+    w = _bank(w)
     noise = torch.randn((w.shape[0], 1, *w.shape[2:]), generator=generator)
     phase = torch.fft.fft2(noise)
     phase = phase / phase.abs().clamp(min=1e-12)
     phase[:, :, 0, 0] = 1  # the filter's mean keeps its sign
-    return torch.fft.ifft2(torch.fft.fft2(w.detach().float()) * phase).real
+    return torch.fft.ifft2(torch.fft.fft2(w) * phase).real
 
 
 def aliasing(w: Tensor, images: Tensor, stride: int) -> Tensor:
@@ -227,9 +229,15 @@ def aliasing(w: Tensor, images: Tensor, stride: int) -> Tensor:
     and vertical frequencies up to 1 / (2 · stride) cycles per pixel; power beyond either bound folds back
     as a wrong, low frequency. A response without any variation gives NaN.
     """
-    _check_bank(w)
+    w = _bank(w)
     if stride < 1:
         raise ValueError(f"A stride is 1 or more, got {stride}.")
+    if images.ndim != 4 or images.shape[1] != w.shape[1] or min(images.shape[2:]) <= max(w.shape[2:]):
+        raise ValueError(
+            f"Images are (M, {w.shape[1]}, H, W), larger than the {w.shape[2]} × {w.shape[3]} filters, got "
+            f"{tuple(images.shape)}."
+        )
+    images = images.detach().to(w)
     responses = functional.conv2d(images, w)  # (M, N, H', W')
     responses = responses - responses.mean((2, 3), keepdim=True)
     power = torch.fft.fft2(responses).abs().square().sum(0)  # (N, H', W')
@@ -239,15 +247,20 @@ def aliasing(w: Tensor, images: Tensor, stride: int) -> Tensor:
     return (power * lost).sum((1, 2)) / power.sum((1, 2))
 
 
-def _check_bank(w: Tensor) -> None:
-    if w.ndim != 4:
+def _bank(w: Tensor) -> Tensor:
+    """A filter bank as float32 on the CPU, without history; ValueError for anything else."""
+    if not isinstance(w, Tensor) or w.ndim != 4:
+        given = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
+        raise ValueError(f"A filter bank has the shape (filters, channels, height, width), got {given}.")
+    w = w.detach().float().cpu()
+    if not w.isfinite().all():
         raise ValueError(
-            f"A filter bank has the shape (filters, channels, height, width), got {tuple(w.shape)}."
+            "The filters hold NaN or infinite weights: the network that they come from is broken."
         )
+    return w
 
 
 def _centred(w: Tensor, scale: Scale) -> Tensor:
-    w = w.detach().float().cpu()
     if scale == "filter":
         largest = w.abs().amax((1, 2, 3), keepdim=True)
     elif scale == "common":

@@ -210,7 +210,8 @@ def _embedded(name: str, weights: bool) -> Network:
     if weights and step != "0":
         path = _path(name)
         tensors, facts = read(path, name)
-        classes = list(facts.get("classes", classes))
+        if list(facts.get("classes", classes)) != classes:
+            raise WeightsError(f"{path} names other classes than Diorama's: install the package again.")
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
