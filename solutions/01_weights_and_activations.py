@@ -814,7 +814,7 @@ for name, row in zip(layers, table, strict=True):
 # **What to notice.** Deep layers are emptier: two thirds of zeros up to relu3, three quarters and more behind it. Locality
 # does not simply grow with depth. It is lowest in relu2. And in the deep layers, a good part of it is an accident: a map with
 # few active positions is local wherever they lie, so the shuffled maps have some too. What stands above that null in relu4
-# and relu5 is about what relu1 has.
+# and relu5 is less than what relu1 has.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3 · Locality of one map
