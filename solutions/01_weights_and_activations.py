@@ -22,7 +22,7 @@
 # %% tags=["setup"]
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
+from scipy.stats import binomtest, mannwhitneyu
 from torch.nn import functional as F
 
 from cnnvis_helpers import activations, controls, device, diorama, figures, filters, hooks, seeding, zoo
@@ -439,7 +439,7 @@ fig, axes = figures.curves(
     None,
     {"median smoothness": medians, "share of noisy filters": shares},
     x_ticks=list(trail),
-    x_label="training step",
+    x_label="training step (not to scale)",
     y_limits=(0, 1),
     caption="The first layer of diorama/alexnet through training.",
 )
@@ -877,7 +877,8 @@ fig, axes = figures.panels(
     1,
     2,
     height=300,
-    caption="diorama/alexnet through training, 32 test images. Right: locality minus that of the shuffled maps.",
+    caption="diorama/alexnet through training, 32 test images. Right: locality minus that of the shuffled maps. The "
+    "vertical axes do not begin at zero.",
 )
 for ax, values, label in zip(
     axes,
@@ -889,7 +890,7 @@ for ax, values, label in zip(
         None,
         dict(zip(RELUS, values.T, strict=True)),
         x_ticks=list(trail),
-        x_label="step",
+        x_label="step (not to scale)",
         y_label=label,
         axes=ax,
     )
@@ -1146,19 +1147,13 @@ claim(
 
 
 # %%
-def wilson(hits, n, z=1.96):
-    """Wilson's 95 % interval for a share of hits among n."""
-    centre, spread = hits + z**2 / 2, z * np.sqrt(hits * (n - hits) / n + z**2 / 4)
-    return (centre - spread) / (n + z**2), (centre + spread) / (n + z**2)
-
-
 right = {}
 for label, member in stems.items():
     with hooks.frozen(member.model), torch.no_grad():
         said = torch.cat([member.model(part).argmax(1).cpu() for part in batches(member)])
     right[label] = (said == test.labels).numpy()
-    low, high = wilson(right[label].sum(), len(test))
-    print(f"{label:18} {right[label].mean():.1%} right, 95 % interval {low:.1%} to {high:.1%}")
+    wilson = binomtest(int(right[label].sum()), len(test)).proportion_ci(method="wilson")
+    print(f"{label:18} {right[label].mean():.1%} right, 95 % interval {wilson.low:.1%} to {wilson.high:.1%}")
 
 difference = right["9 × 9, stride 2"].astype(float) - right["11 × 11, stride 4"]
 draws = np.random.default_rng(0).integers(len(test), size=(2000, len(test)))
