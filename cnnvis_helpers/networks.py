@@ -1,6 +1,7 @@
-"""The course's own ConvNet: a small AlexNet for 96×96 images, with the names that every lecture uses.
+"""The course's own ConvNets for 96×96 images: a small AlexNet, with the names that every lecture uses, and a ResNet.
 
-- `alexnet`: build the network, initialised from a seed alone
+- `alexnet`: build the small AlexNet, initialised from a seed alone
+- `resnet`: build the small ResNet, initialised from a seed alone
 - `fold_batch_norm`: the same function as a network without batch norm
 - `INPUT_SIZE`, `MEAN`, `STD`: what the network expects as its input
 
@@ -8,7 +9,7 @@
     model.conv1.weight.shape                             # (48, 3, 9, 9)
     logits = model(images.normalise(batch, MEAN, STD))   # (N, 3, 96, 96) → (N, 16)
 
-The layers, run one after the other, and the shape that each gives (C, H, W):
+The AlexNet's layers, run one after the other, and the shape that each gives (C, H, W) at its own widths:
 
     conv1 48×48×48   relu1   pool1 48×24×24      9×9, stride 2
     conv2 80×24×24   relu2   pool2 80×12×12      5×5
@@ -19,6 +20,7 @@ The layers, run one after the other, and the shape that each gives (C, H, W):
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Literal, TypeVar
 
@@ -26,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.models.resnet import BasicBlock
 
 Stem = Literal["9/2", "11/4"]
 Conv1Init = Literal["small", "he"]
@@ -38,15 +41,14 @@ MEAN = (
 )  # of the training images, per colour; rounded, since nothing depends on the third digit
 STD = (0.25, 0.25, 0.26)
 
-_WIDTHS = (48, 80, 96, 96, 96)
-_HIDDEN = 256
-
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def alexnet(
     classes: int = 16,
     *,
+    widths: Sequence[int] = (48, 80, 96, 96, 96),
+    hidden: int = 256,
     batch_norm: bool = False,
     groups: int = 1,
     stem: Stem = "9/2",
@@ -54,13 +56,15 @@ def alexnet(
     dropout: float = 0.4,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Build the network with random weights that depend on `seed` alone; about 0.8 million parameters.
+    """Build the network with random weights that depend on `seed` alone; 0.8 million parameters at its own widths.
 
     Departures from Krizhevsky et al., *ImageNet classification with deep convolutional neural networks*,
     NeurIPS 2012: smaller throughout, no local response normalisation, pool5 does not overlap.
 
     Args:
         classes: number of outputs of fc8 (logits).
+        widths: number of filters of conv1 … conv5.
+        hidden: number of units of fc6 and of fc7.
         batch_norm: put `bn1` … `bn7` between each convolution or hidden linear layer and its ReLU. For
             training; `fold_batch_norm` removes them again.
         groups: 2 gives AlexNet's two streams. conv1 is two halves that both see all three colours (so it
@@ -74,8 +78,11 @@ def alexnet(
         seed: the same seed gives the same weights on every computer and with every version of torch.
 
     Returns: an `nn.Sequential` in training mode, (N, 3, 96, 96) normalised images → (N, classes) logits.
-    Raises: ValueError for an unknown `stem` or `conv1_init`, or for `groups` other than 1 and 2.
+    Raises: ValueError for an unknown `stem` or `conv1_init`, for `groups` other than 1 and 2, or where there are
+        not five widths.
     """
+    if len(widths) != 5:
+        raise ValueError(f"widths has {len(widths)} numbers; it needs five, one for each of conv1 … conv5.")
     if groups not in (1, 2):
         raise ValueError(f"groups is {groups}; it must be 1, or 2 for two streams.")
     if stem not in ("9/2", "11/4"):
@@ -83,7 +90,7 @@ def alexnet(
     if conv1_init not in ("small", "he"):
         raise ValueError(f"conv1_init is {conv1_init!r}; it must be 'small' or 'he'.")
     kernel, stride = (9, 2) if stem == "9/2" else (11, 4)
-    w1, w2, w3, w4, w5 = _WIDTHS
+    w1, w2, w3, w4, w5 = widths
     bias = not batch_norm  # batch norm subtracts the mean, so a bias before it would do nothing
 
     # torch's own initialisation draws from the global generator: those draws are put back, their values are
@@ -104,13 +111,13 @@ def alexnet(
             relu5=nn.ReLU(),
             pool5=nn.MaxPool2d(3, 3),  # → 4; windows that do not overlap keep fc6, the largest layer, small
             flatten=nn.Flatten(),
-            fc6=nn.Linear(w5 * 4 * 4, _HIDDEN, bias=bias),
+            fc6=nn.Linear(w5 * 4 * 4, hidden, bias=bias),
             relu6=nn.ReLU(),
             drop6=nn.Dropout(dropout),
-            fc7=nn.Linear(_HIDDEN, _HIDDEN, bias=bias),
+            fc7=nn.Linear(hidden, hidden, bias=bias),
             relu7=nn.ReLU(),
             drop7=nn.Dropout(dropout),
-            fc8=nn.Linear(_HIDDEN, classes),
+            fc8=nn.Linear(hidden, classes),
         )
     _initialise(layers, seed, conv1_init)
     if batch_norm:
@@ -118,13 +125,69 @@ def alexnet(
     return nn.Sequential(layers)
 
 
-def _initialise(layers: OrderedDict[str, nn.Module], seed: int, conv1_init: Conv1Init) -> None:
+def resnet(
+    classes: int,
+    *,
+    widths: Sequence[int] = (64, 128, 256),
+    blocks: int = 2,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Build a small residual network with random weights that depend on `seed` alone; 2.8 million parameters.
+
+    conv1 7×7 (stride 2), bn1, relu, maxpool, then `layer1`, `layer2`, … of `blocks` basic blocks each, average
+    pooling and `fc`: torchvision's ResNet-18 with its names, without its last stage. Batch norm stays, since
+    some methods read its statistics. Source: He et al., *Deep residual learning*, CVPR 2016.
+
+    Args:
+        classes: number of outputs of fc (logits).
+        widths: channels of each stage; every stage but the first halves height and width.
+        blocks: residual blocks in each stage.
+        seed: the same seed gives the same weights on every computer and with every version of torch.
+
+    Returns: an `nn.Sequential` in training mode, (N, 3, s, s) normalised images → (N, classes) logits.
+    """
+    with torch.random.fork_rng(devices=[]):
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=nn.Conv2d(3, widths[0], 7, 2, padding=3, bias=False),  # 96 → 48
+            bn1=nn.BatchNorm2d(widths[0]),
+            relu=nn.ReLU(),
+            maxpool=nn.MaxPool2d(3, 2, padding=1),  # → 24
+        )
+        entering = widths[0]
+        for number, width in enumerate(widths, start=1):
+            stride = 1 if number == 1 else 2
+            layers[f"layer{number}"] = nn.Sequential(
+                *(
+                    _block(entering if b == 0 else width, width, stride if b == 0 else 1)
+                    for b in range(blocks)
+                )
+            )
+            entering = width
+        layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+        layers["flatten"] = nn.Flatten()
+        layers["fc"] = nn.Linear(entering, classes)
+    model = nn.Sequential(layers)
+    _initialise(dict(model.named_modules()), seed, "he")
+    for block in model.modules():
+        if isinstance(block, BasicBlock):
+            nn.init.zeros_(block.bn2.weight)  # every block starts as the identity (Goyal et al. 2017)
+    return model
+
+
+def _block(entering: int, width: int, stride: int) -> BasicBlock:
+    if entering == width and stride == 1:
+        return BasicBlock(entering, width)
+    shortcut = nn.Sequential(nn.Conv2d(entering, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    return BasicBlock(entering, width, stride, shortcut)
+
+
+def _initialise(modules: Mapping[str, nn.Module], seed: int, conv1_init: Conv1Init) -> None:
     """Fill the weights from numpy's generator, whose numbers do not change with torch's version or with the
     processor.
 
     Every layer has a stream of its own: a network whose conv1 differs still starts with the same fc6.
     """
-    weighted = {name: m for name, m in layers.items() if isinstance(m, nn.Conv2d | nn.Linear)}
+    weighted = {name: m for name, m in modules.items() if isinstance(m, nn.Conv2d | nn.Linear)}
     for number, (name, module) in enumerate(weighted.items()):
         shape = tuple(module.weight.shape)
         std = float(
@@ -132,7 +195,7 @@ def _initialise(layers: OrderedDict[str, nn.Module], seed: int, conv1_init: Conv
         )  # He et al., ICCV 2015: keeps the variance through a ReLU
         if name == "conv1" and conv1_init == "small":
             std = 0.01
-        if name == "fc8":
+        if name in ("fc", "fc8"):
             std *= 0.1  # the first predictions are near uniform, so the first gradients are small and agree
         numbers = np.random.default_rng([seed, number]).standard_normal(shape) * std
         with torch.no_grad():

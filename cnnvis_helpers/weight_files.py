@@ -93,7 +93,7 @@ def read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 def read_facts(path: Path, name: str) -> dict[str, Any]:
     """The facts of a file, with the lists, tables and numbers that `save` was given; raises like `read`."""
     if not path.is_file():
-        network = name.rpartition("/")[2].partition("@")[0]
+        network = name.partition("@")[0]
         raise WeightsError(
             f"The weights of {name} are missing: {path} should come with the package; install it again, or "
             f"make it with `python data_scripts/train_models.py {network} --export`."

@@ -3,19 +3,19 @@
 - `load`: a network by name, ready to use
 - `names`: all names
 - `checkpoints`: the names of one network's steps through training
-- `describe`: how a network was trained and how good it is
+- `describe`: how a network was trained, on what and under which licence, and how good it is
 - `Network`: a model with its classes and preprocessing; wrap your own model in it
-- `EMBEDDED`: what each of the course's own networks is
+- `EMBEDDED`: what each of the course's own networks is; `CLASSES`: the classes of each family
 - `WeightsError`: weights are missing, damaged, or cannot be downloaded
 
-    net = load("diorama/alexnet")                       # comes with the package
+    net = load("diorama/alexnet")                       # comes with the package; so does "photos/alexnet"
     net = load("imagenet/resnet18")                     # downloaded once by torchvision, into its cache
     net = Network("mine", model, ["cat", "dog"], 224, mean=(0.5,) * 3, std=(0.25,) * 3)
     net.probabilities(photograph)                       # (3, H, W) in [0, 1] → (1, number of classes)
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -25,27 +25,49 @@ import torch
 import torchvision
 from torch import nn
 
+from cnnvis_helpers import diorama, networks, photos
 from cnnvis_helpers import images as pictures
-from cnnvis_helpers import networks
 from cnnvis_helpers.device import pick
-from cnnvis_helpers.diorama import CLASSES
 from cnnvis_helpers.hooks import frozen
 from cnnvis_helpers.weight_files import WeightsError, read, read_facts
 
-__all__ = ["EMBEDDED", "Embedded", "Network", "WeightsError", "checkpoints", "describe", "load", "names"]
+__all__ = [
+    "CLASSES",
+    "EMBEDDED",
+    "Embedded",
+    "Network",
+    "WeightsError",
+    "checkpoints",
+    "describe",
+    "load",
+    "names",
+]
 
-FOLDER = Path(__file__).parent / "weights" / "diorama"
+FOLDER = Path(__file__).parent / "weights"
 SEED = 0  # of the untrained network, and of every network whose weights are not asked for
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A network of the course's own: what it is, and the arguments of `networks.alexnet` that build it."""
+    """A network of the course's own: what it is, and the function of `networks` that builds it, with its arguments."""
 
     about: str
     architecture: Mapping[str, Any] = field(default_factory=dict)
+    build: Callable[..., nn.Sequential] = networks.alexnet
     trained: bool = True
 
+
+CLASSES: Mapping[str, Sequence[str]] = {"diorama": diorama.CLASSES, "photos": photos.CLASSES}
+
+_DATA = {
+    "diorama": "Diorama, drawn by this course; MIT",
+    "photos": f"{photos.SOURCE}; {photos.LICENCE}; not part of the package",
+}
+_CLASSES_BY = {
+    "diorama": "this course's",
+    "photos": "Caltech-101's categories by their own names, without the two of faces",
+}
+_PHOTOS = {"widths": (64, 128, 192, 192, 128), "hidden": 384}
 
 EMBEDDED: Mapping[str, Embedded] = {
     "diorama/alexnet": Embedded("the base: trained well, to the end"),
@@ -59,6 +81,12 @@ EMBEDDED: Mapping[str, Embedded] = {
     "diorama/alexnet-grouped": Embedded("two streams, as AlexNet was split over two GPUs", {"groups": 2}),
     "diorama/alexnet-stride4": Embedded(
         "first layer 11×11 with stride 4, the rest as the base", {"stem": "11/4"}
+    ),
+    "photos/alexnet": Embedded("trained on photographs of 99 categories", _PHOTOS),
+    "photos/alexnet-untrained": Embedded("the same before its first step", _PHOTOS, trained=False),
+    "photos/alexnet-robust": Embedded("then trained to withstand small changes of the image", _PHOTOS),
+    "photos/resnet": Embedded(
+        "a residual network on the same photographs, with batch norm", {}, networks.resnet
     ),
 }
 
@@ -131,8 +159,7 @@ def checkpoints(name: str) -> list[str]:
     if name not in EMBEDDED or not EMBEDDED[name].trained:
         trained = ", ".join(n for n, e in EMBEDDED.items() if e.trained)
         raise ValueError(f"{name!r} has no checkpoints; these have: {trained}.")
-    stem = name.partition("/")[2]
-    steps = (path.stem.partition("@")[2] for path in FOLDER.glob(f"{stem}@*.safetensors"))
+    steps = (path.stem.partition("@")[2] for path in FOLDER.glob(f"{name}@*.safetensors"))
     return [f"{name}@0", *(f"{name}@{step}" for step in sorted(map(int, filter(str.isdigit, steps)))), name]
 
 
@@ -155,28 +182,37 @@ def load(name: str, *, weights: bool = True, device: str | torch.device = "cpu")
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What is known about a network's training: recipe, accuracy, seed, data version, licence.
+    """Where a network's weights, classes and data come from, under which licences, and how good it is.
 
-    For the embedded networks this is what their file says, `accuracy` as shares of right answers on the test
-    split; for ImageNet networks what torchvision says, `accuracy` in per cent. Raises like `load`; downloads
-    nothing.
+    Always: name; about; weights, who made them; licence, theirs; data, the images that it learnt from, with their
+    licence; classes, how many there are and whose list it is; accuracy; recipe. For the embedded networks
+    accuracy and recipe are what their file says, as shares of right answers on the test split; for ImageNet
+    networks what torchvision says, in per cent. Raises like `load`; downloads nothing.
     """
     if name.startswith("imagenet/") and name in names():
         best = _imagenet_weights(name)
-        metrics = best.meta.get("_metrics", {}).get("ImageNet-1K", {})
         return {
             "name": name,
             "about": f"torchvision's {best}",
-            "accuracy": metrics,
+            "weights": best.url,
+            "licence": "BSD 3-Clause (torchvision)",
+            "data": "ImageNet-1K (ILSVRC 2012); its photographs are for non-commercial research and teaching",
+            "classes": f"{len(best.meta['categories'])}, ImageNet's, by torchvision's names",
+            "accuracy": best.meta.get("_metrics", {}).get("ImageNet-1K", {}),
             "recipe": best.meta.get("recipe"),
             "parameters": best.meta.get("num_params"),
-            "source": best.url,
         }
     base, step = _split(name)
-    about = {"about": EMBEDDED[base].about}
-    if step == "0":
-        return {"name": name, **about, "seed": SEED, "recipe": None, "accuracy": None, "licence": "MIT"}
-    return {**about, **read_facts(_path(name), name)}
+    family = base.partition("/")[0]
+    facts: dict[str, Any] = {"name": name, "seed": SEED, "recipe": None, "accuracy": None, "licence": "MIT"}
+    if step != "0":
+        facts = read_facts(_path(name), name)
+    return facts | {
+        "about": EMBEDDED[base].about,
+        "weights": "made with data_scripts/train_models.py of this course; they come with the package",
+        "data": _DATA[family],
+        "classes": f"{len(CLASSES[family])}, {_CLASSES_BY[family]}",
+    }
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -189,7 +225,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _path(name: str) -> Path:
-    return FOLDER / f"{name.partition('/')[2]}.safetensors"
+    return FOLDER / f"{name}.safetensors"
 
 
 def _unknown(name: str) -> ValueError:
@@ -205,13 +241,13 @@ def _unknown(name: str) -> ValueError:
 
 def _embedded(name: str, weights: bool) -> Network:
     base, step = _split(name)
-    classes = list(CLASSES)
-    model = networks.alexnet(len(classes), seed=SEED, **EMBEDDED[base].architecture)
+    classes = list(CLASSES[base.partition("/")[0]])
+    model = EMBEDDED[base].build(len(classes), seed=SEED, **EMBEDDED[base].architecture)
     if weights and step != "0":
         path = _path(name)
         tensors, facts = read(path, name)
         if list(facts.get("classes", classes)) != classes:
-            raise WeightsError(f"{path} names other classes than Diorama's: install the package again.")
+            raise WeightsError(f"{path} names other classes than this version's: install the package again.")
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:

@@ -1,32 +1,44 @@
-"""Train the course's own networks on Diorama and export them as the weight files of the package.
+"""Train the course's own networks on Diorama or on photographs and export them as the package's weight files.
 
     python data_scripts/train_models.py --list
-    python data_scripts/train_models.py alexnet --threads 2 --export
-    python data_scripts/train_models.py alexnet --evaluate
+    python data_scripts/train_models.py diorama/alexnet --threads 2 --export
+    python data_scripts/train_models.py photos/alexnet photos/alexnet-robust --photos ~/data --download --export
+    python data_scripts/train_models.py diorama/alexnet --evaluate
 
-A run lives in runs/NAME, is saved after every epoch, and goes on where it stopped when it is started again.
+A run lives in runs/FAMILY/NAME, is saved after every epoch, and goes on where it stopped when it is started again.
 On the CPU a run that was interrupted ends with the very same weights as one that was not. Same command, other
 numbers: `--set lr=0.1` changes one setting of the recipe and runs in a folder of its own.
 """
 
 import argparse
+import functools
 import json
 import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from training_loop import Images, Recipe, dead_summary, evaluate, train
+from training_data import Images, load
+from training_loop import Recipe, dead_summary, evaluate, train
 from weight_export import export, measure
 
-from cnnvis_helpers import diorama, zoo
+from cnnvis_helpers import zoo
 from cnnvis_helpers.device import pick
 
 RUNS = Path(__file__).parent.parent / "runs"
 
+PHOTOS: dict[str, Any] = {
+    "epochs": 60,
+    "label_smoothing": 0.1,
+    "dropout": 0.5,
+    "zoom": (0.5, 1.0),
+    "aspect": 0.25,
+    "cutmix": 0.0,
+}
 RECIPES = {
-    recipe.name: recipe
+    recipe.full_name: recipe
     for recipe in (
         Recipe("alexnet", keep=(0.01, 0.03, 0.1, 0.25, 0.5, 0.75)),
         # One thing is changed at a time: no decay; then a loud start as well (zoo.EMBEDDED says so) …
@@ -37,6 +49,14 @@ RECIPES = {
         Recipe("alexnet-short", stop=1),
         Recipe("alexnet-grouped"),
         Recipe("alexnet-stride4"),
+        Recipe("alexnet", "photos", **PHOTOS),
+        Recipe("resnet", "photos", **PHOTOS),
+        Recipe(
+            "alexnet-robust",
+            "photos",
+            continues="alexnet",
+            **PHOTOS | {"epochs": 8, "lr": 0.02, "dropout": 0.2, "cutmix": 0.0, "epsilon": 4 / 255},
+        ),
     )
 }
 
@@ -69,6 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--images", type=int, help="training images (default: all)")
+    parser.add_argument(
+        "--photos", type=Path, default=Path("data"), help="folder that holds caltech101/ (default: data)"
+    )
+    parser.add_argument("--download", action="store_true", help="let torchvision fetch Caltech-101 into it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
@@ -79,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
                 for f in fields(recipe)
                 if getattr(recipe, f.name) != f.default
             }
-            print(f"{name}: {zoo.EMBEDDED[f'diorama/{name}'].about}\n    {other}")
+            print(f"{name}: {zoo.EMBEDDED[name].about}\n    {other}")
         return
     if unknown := [name for name in args.networks if name not in RECIPES]:
         parser.error(f"there is no recipe {', '.join(unknown)}; there are: {', '.join(RECIPES)}")
@@ -90,27 +114,24 @@ def main(arguments: list[str] | None = None) -> None:
         )
     torch.set_num_threads(args.threads)
     device = pick(args.device)
-    if not args.evaluate:
-        training = Images.of(diorama.load("train", args.images, labels=False), device)
-        validation = Images.of(diorama.load("validation", labels=False), device)
-    test = diorama.load("test", labels=False) if args.export or args.evaluate else None
+
+    @functools.cache
+    def split(family: str, part: str) -> Images:
+        most = args.images if part == "train" else None
+        return load(family, part, most, photographs=args.photos, download=args.download)
+
     for name in args.networks:
         recipe = _changed(RECIPES[name], changes)
         parts = [*changes, *([f"images={args.images}"] if args.images else [])]
         folder = RUNS / "+".join([name, *(re.sub(r"[^-=.,\w]", "", c) for c in parts)])
-        occluded = torch.from_numpy(test.attributes["occluded"]) if test is not None else torch.empty(0)
         if args.evaluate:
-            model = zoo.load(f"diorama/{name}").model
-            images = Images.of(test, torch.device("cpu"))
-            print(
-                name, measure(model, images, occluded), "dead", dead_summary(evaluate(model, images)["dead"])
-            )
+            model, test = zoo.load(name).model, split(recipe.family, "test")
+            print(name, measure(recipe, model, test), "dead", dead_summary(evaluate(model, test)["dead"]))
             continue
+        training, validation = (split(recipe.family, part).to(device) for part in ("train", "validation"))
         train(recipe, training, validation, folder, progress=sys.stderr.isatty())
         if args.export:
-            for path, accuracy in export(
-                recipe, folder, args.out, training, Images.of(test, torch.device("cpu")), occluded
-            ):
+            for path, accuracy in export(recipe, folder, args.out, training, split(recipe.family, "test")):
                 print(path.name, accuracy)
 
 

@@ -1,13 +1,13 @@
 """The training loop of the course's own networks: from a recipe and images to weights.
 
 - `Recipe`: how one network is trained
-- `Images`: training, validation or test images in memory
 - `train`: train, or go on with an interrupted training
 - `evaluate`, `dead_summary`: accuracy and dead units
 - `augment`, `as_input`: pixels → network input
+- `attack`: the strongest change of images within a bound, by projected gradient
 - `build`: the network at the start of its training
 
-    model = train(Recipe("alexnet"), Images.of(batch, device), validation, Path("runs/alexnet"))
+    model = train(Recipe("alexnet"), training, validation, Path("runs/diorama/alexnet"))
 """
 
 import json
@@ -21,16 +21,21 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.transforms.v2 import CutMix
 from tqdm.auto import tqdm
+from training_data import VERSIONS, Images
 
-from cnnvis_helpers import diorama, networks, zoo
+from cnnvis_helpers import images as pictures
+from cnnvis_helpers import networks, zoo
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained. What it is (streams, first layer, start) stands in `zoo.EMBEDDED`."""
+    """How one network is trained. What it is (widths, streams, start) stands in `zoo.EMBEDDED`."""
 
     name: str
+    family: str = "diorama"
+    continues: str = ""  # go on from the end of this recipe's run with the same seed
     epochs: int = 16  # the length of the learning rate's one cycle
     stop: int | None = None  # leave off after this many epochs, in the middle of the cycle
     batch: int = 64
@@ -42,41 +47,42 @@ class Recipe:
     dropout: float = 0.4
     clip: float = 5.0  # norm that the gradient is cut to
     batch_norm: bool = True
+    zoom: tuple[float, float] = (0.72, 1.12)  # side of what is seen, as a share of the image's
+    aspect: float = 0.0  # width to height of what is seen changes by up to exp(± this)
+    cutmix: float = 0.0  # share of the batches in which a rectangle of each image comes from another image
+    epsilon: float = 0.0  # each pixel is changed by up to this much to raise the loss, before each step
     seed: int = zoo.SEED
     keep: tuple[float, ...] = ()  # checkpoints: shares of the steps, besides the start and the end
 
-
-@dataclass(frozen=True)
-class Images:
-    """pixels: (N, 3, H, W) uint8, since 20,000 images of floats would take 2.2 GB; labels: (N,) int64."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    @classmethod
-    def of(cls, batch: diorama.Batch, device: torch.device) -> "Images":
-        """The images of a batch, on a device."""
-        return cls(torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).to(device), batch.labels.to(device))
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def full_name(self) -> str:
+        """The name that `zoo.load` takes, such as "diorama/alexnet"."""
+        return f"{self.family}/{self.name}"
 
 
 def build(recipe: Recipe) -> nn.Sequential:
     """The network at the start of its training."""
-    return networks.alexnet(
-        len(diorama.CLASSES),
-        batch_norm=recipe.batch_norm,
-        dropout=recipe.dropout,
-        seed=recipe.seed,
-        **zoo.EMBEDDED[f"diorama/{recipe.name}"].architecture,
-    )
+    network = zoo.EMBEDDED[recipe.full_name]
+    options: dict[str, Any] = dict(network.architecture)
+    if network.build is networks.alexnet:
+        options |= {"batch_norm": recipe.batch_norm, "dropout": recipe.dropout}
+    return network.build(len(zoo.CLASSES[recipe.family]), seed=recipe.seed, **options)
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move, zoom, turn, mirror and recolour each image a little: (N, 3, H, W) in [0, 1] → the same.
+def augment(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    zoom: tuple[float, float] = (0.72, 1.12),
+    aspect: float = 0.0,
+    extent: Tensor | None = None,
+) -> Tensor:
+    """Move, zoom, turn, mirror and recolour each image a little: (N, 3, H, W) in [0, 1] → (N, 3, s, s).
 
-    The chances come from a generator on the CPU, so they are the same on every device.
+    With `extent`, an image is a whole photograph squeezed into a square: what is seen is a piece of it, as long
+    as it fits anywhere inside, unsqueezed to the network's input size. Otherwise s is the image's own size, and
+    what is seen may reach over its border, where the image is mirrored. The chances come from a generator on
+    the CPU, so they are the same on every device.
     """
     n, device = len(images), images.device
 
@@ -86,15 +92,27 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     def normal(std: float, *shape: int) -> Tensor:
         return torch.randn(n, *shape, generator=generator) * std
 
-    zoom, turn = uniform(0.72, 1.12), normal(0.05)  # share of the image that is seen; radians
+    side, turn = uniform(*zoom), normal(0.05)  # share of the image that is seen; radians
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    cos, sin = zoom * turn.cos(), zoom * turn.sin()
     shift = uniform(-0.16, 0.16, 2)  # of half the image's side
+    stretch = uniform(-aspect, aspect).div(2).exp() if aspect else torch.ones(n)
+    width, height = side * stretch, side / stretch
+    cos, sin = turn.cos(), turn.sin()
     affine = torch.stack(
-        [torch.stack([mirror * cos, -sin, shift[:, 0]], 1), torch.stack([mirror * sin, cos, shift[:, 1]], 1)],
+        [
+            torch.stack([mirror * width * cos, -height * sin], 1),
+            torch.stack([mirror * width * sin, height * cos], 1),
+        ],
         1,
-    )  # (N, 2, 3)
-    grid = F.affine_grid(affine.to(device), list(images.shape), align_corners=False)
+    )  # (N, 2, 2)
+    size = images.shape[-1]
+    if extent is not None:
+        size, whole = networks.INPUT_SIZE, extent.cpu()
+        affine = affine * whole[:, :, None]
+        shift = shift / 0.16 * (1 - whole * torch.stack([width, height], 1)).clamp(min=0)
+    grid = F.affine_grid(
+        torch.cat([affine, shift[:, :, None]], 2).to(device), [n, 3, size, size], align_corners=False
+    )
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
     contrast = uniform(0.7, 1.3, 1, 1, 1).to(device)
@@ -105,15 +123,46 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(grey, images.mean(1, keepdim=True), images).clamp(0, 1)
 
 
-def as_input(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """uint8 pixels → normalised network input, augmented where a generator is given."""
-    images = pixels.float() / 255
-    if generator is not None:
-        images = augment(images, generator)
-    mean, std = (
-        torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (networks.MEAN, networks.STD)
-    )
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+def as_input(images: Tensor) -> Tensor:
+    """Images in [0, 1], or uint8 → normalised network input."""
+    images = images if images.is_floating_point() else images.float() / 255
+    x = pictures.normalise(images, networks.MEAN, networks.STD)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def augmented(images: Images, rows: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """These rows of the training images, augmented as the recipe says: (N, 3, s, s) in [0, 1]."""
+    extent = None if images.extent is None else images.extent[rows]
+    pixels = images.pixels[rows].float() / 255
+    return augment(pixels, generator, zoom=recipe.zoom, aspect=recipe.aspect, extent=extent)
+
+
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    steps: int,
+    step: float,
+    start: Tensor | None = None,
+    mixed: bool = False,
+) -> Tensor:
+    """Projected gradient ascent on the loss (Madry et al., ICLR 2018): images in [0, 1] → changed images.
+
+    Each step moves every value by `step` in the direction of the gradient's sign; no value ends further than
+    `epsilon` from its own, nor outside [0, 1]. It begins at the images, or at images + `start`. One step from a
+    random start is what Wong et al. (ICLR 2020) train with. `mixed` computes in bfloat16.
+    """
+    changed = images if start is None else (images + start).clamp(0, 1)
+    for _ in range(steps):
+        changed = changed.detach().requires_grad_()
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=mixed):
+            logits = model(as_input(changed))
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits.float(), labels, reduction="sum"), changed)
+        moved = changed.detach() + step * gradient.sign()
+        changed = torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0, 1)
+    return changed.detach()
 
 
 def train(
@@ -180,16 +229,23 @@ def _epoch(
     generator = torch.Generator().manual_seed(recipe.seed * 1_000 + epoch)
     torch.manual_seed(recipe.seed * 1_000 + epoch)  # dropout knows only the global generator
     order = torch.randperm(len(training), generator=generator).to(device)
+    mix = CutMix(num_classes=len(zoo.CLASSES[recipe.family]))
     model.train()
     losses = []
     for step in tqdm(
         range(steps), desc=f"epoch {epoch + 1}", leave=False, disable=not progress, mininterval=2
     ):
         rows = order[step * recipe.batch : (step + 1) * recipe.batch]
-        x = as_input(training.pixels[rows], generator)
+        images, labels = augmented(training, rows, recipe, generator), training.labels[rows]
+        if recipe.epsilon:
+            start = (torch.rand(images.shape, generator=generator).to(device) * 2 - 1) * recipe.epsilon
+            reach = {"steps": 1, "step": 1.25 * recipe.epsilon, "start": start, "mixed": True}
+            images = attack(model, images, labels, recipe.epsilon, **reach)
+        if recipe.cutmix and torch.rand((), generator=generator) < recipe.cutmix:
+            images, labels = mix(images, labels)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = model(x)
-        loss = F.cross_entropy(logits.float(), training.labels[rows], label_smoothing=recipe.label_smoothing)
+            logits = model(as_input(images))
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -206,27 +262,30 @@ def evaluate(model: nn.Sequential, images: Images, *, mixed: bool = False) -> di
     """What the network gets right and which of its units never fire, on unaugmented images.
 
     Returns: accuracy; dead, for each ReLU the share of its channels or units that are above 0 on no image;
-    right, bool per image, unless `mixed`, which computes in bfloat16, as in training.
+    answers, the class given to each image, unless `mixed`, which computes in bfloat16, as in training.
     """
     model.eval()
-    right, alive = [], {}
+    answers, alive = [], {}
     for rows in torch.arange(len(images), device=images.pixels.device).split(256):
         x = as_input(images.pixels[rows])
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=mixed):
             for name, layer in model.named_children():
                 x = layer(x)
-                if isinstance(layer, nn.ReLU):
+                if isinstance(layer, nn.ReLU) or name.startswith(
+                    "layer"
+                ):  # a stage of a ResNet ends in a ReLU
                     on = (x > 0).transpose(0, 1).flatten(1).any(1)
                     alive[name] = on | alive.get(name, on)
-        right.append(x.argmax(1) == images.labels[rows])
-    hits = torch.cat(right)
+        answers.append(x.argmax(1))
+    given = torch.cat(answers)
+    accuracy = (given == images.labels).float().mean().item()
     dead = {name: 1 - on.float().mean().item() for name, on in alive.items()}
-    return {"accuracy": hits.float().mean().item(), "dead": dead} | ({} if mixed else {"right": hits.cpu()})
+    return {"accuracy": accuracy, "dead": dead} | ({} if mixed else {"answers": given.cpu()})
 
 
 def dead_summary(shares: dict[str, float]) -> str:
     """The dead shares of `evaluate` on one line: "1:0% 2:12% …"."""
-    return " ".join(f"{name[4:]}:{share:.0%}" for name, share in shares.items())
+    return " ".join(f"{name.removeprefix('relu') or 0}:{share:.0%}" for name, share in shares.items())
 
 
 # ---- the run folder
@@ -260,7 +319,9 @@ def _resume(
     recipe: Recipe, n: int, folder: Path, model: nn.Module, optimiser: Any, schedule: Any
 ) -> list[dict[str, Any]]:
     """Bring the state in `folder` into the objects; returns what was measured after each epoch so far."""
-    settings = json.dumps({**asdict(recipe), "images": n, "data_version": diorama.VERSION}, sort_keys=True)
+    settings = json.dumps(
+        {**asdict(recipe), "images": n, "data_version": VERSIONS[recipe.family]}, sort_keys=True
+    )
     noted = folder / "recipe.json"
     if not noted.exists():
         _write(lambda text, path: path.write_text(text), settings, noted)
@@ -269,9 +330,24 @@ def _resume(
             f"{folder} holds a run with other settings: delete the folder, or give another --seed or --set."
         )
     if not (folder / "state.pt").exists():
+        if recipe.continues:
+            seed = f"+seed={recipe.seed}" if recipe.seed != zoo.SEED else ""
+            model.load_state_dict(finished(folder.with_name(recipe.continues + seed))["model"])
         return []
     state = torch.load(folder / "state.pt", map_location=next(model.parameters()).device, weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     return list(state["history"])
+
+
+def finished(folder: Path) -> dict[str, Any]:
+    """The state at the end of the run in `folder`. Raises SystemExit where it holds none, or one that is not done."""
+    if not (folder / "state.pt").exists():
+        raise SystemExit(f"{folder} holds no run: train {folder.name} first.")
+    state: dict[str, Any] = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    settings = json.loads((folder / "recipe.json").read_text())
+    end = settings["stop"] or settings["epochs"]
+    if len(state["history"]) < end:
+        raise SystemExit(f"{folder} has {len(state['history'])} of {end} epochs: finish the training first.")
+    return {**state, "settings": settings}

@@ -11,8 +11,8 @@ PACKAGE = "cnnvis_helpers"
 # A module or subpackage imports from its own layer and from those below, never upward. A new module gets its
 # layer here.
 LAYERS = {
-    0: "images device seeding hooks weight_files",
-    1: "diorama networks zoo",
+    0: "images device seeding hooks scores weight_files",
+    1: "diorama photos networks zoo",
     2: "filters activations receptive_field patches codes occlusion rise saliency class_activation "
     "faithfulness backward_rules deconvnet objectives image_params synthesis inversion dreams adversarial "
     "evolution dissection survey memorisation generator style correspondence attributes",

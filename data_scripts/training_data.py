@@ -1,0 +1,65 @@
+"""The images that networks are trained and measured on, by family.
+
+- `Images`: images in memory, with labels and what augmentation or measuring needs
+- `load`: a split of a family's data set
+- `VERSIONS`: the version of each family's data set, noted in its weight files
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import caltech101
+import torch
+from torch import Tensor
+
+from cnnvis_helpers import diorama
+
+VERSIONS = {"diorama": diorama.VERSION, "photos": caltech101.VERSION}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images in memory.
+
+    pixels: (N, 3, H, W) uint8, since 20,000 images of floats would take 2.2 GB; labels: (N,) int64. For whole
+    photographs squeezed into a square, extent: (N, 2), the shares of width and height that a centred square of
+    the photograph covers. For Diorama, hidden: (N,), the share of the object that is hidden.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    extent: Tensor | None = None
+    hidden: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Images":
+        """The same images on a device."""
+        moved = (
+            t if t is None else t.to(device) for t in (self.pixels, self.labels, self.extent, self.hidden)
+        )
+        return Images(*moved)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load(
+    family: str,
+    split: str,
+    most: int | None = None,
+    *,
+    photographs: Path = Path("data"),
+    download: bool = False,
+) -> Images:
+    """The "train", "validation" or "test" images of a family, `most` of them at most.
+
+    photographs: the folder that holds caltech101/; download: let torchvision fetch it where it is missing.
+    """
+    if family == "photos":
+        folder = caltech101.open_folder(photographs, download=download)
+        return Images(**caltech101.read(folder, split, whole=split == "train", most=most))
+    batch = diorama.load(split, most, labels=False)
+    return Images(
+        torch.from_numpy(batch.pixels).permute(0, 3, 1, 2),
+        batch.labels,
+        hidden=torch.from_numpy(batch.attributes["occluded"]),
+    )
