@@ -63,9 +63,9 @@ _DATA = {
     "diorama": "Diorama, drawn by this course; MIT",
     "photos": f"{photos.SOURCE}; {photos.LICENCE}; not part of the package",
 }
-_CLASSES_BY = {
-    "diorama": "this course's",
-    "photos": "Caltech-101's categories by their own names, without the two of faces",
+_CLASSES_FROM = {
+    "diorama": "Diorama, by this course",
+    "photos": "Caltech-101, by its own names, without the two categories of faces",
 }
 _PHOTOS = {"widths": (64, 128, 192, 192, 128), "hidden": 384}
 
@@ -185,7 +185,7 @@ def describe(name: str) -> dict[str, Any]:
     """Where a network's weights, classes and data come from, under which licences, and how good it is.
 
     Always: name; about; weights, who made them; licence, theirs; data, the images that it learnt from, with their
-    licence; classes, how many there are and whose list it is; accuracy; recipe. For the embedded networks
+    licence; classes, and whose list they are; accuracy; recipe. For the embedded networks
     accuracy and recipe are what their file says, as shares of right answers on the test split; for ImageNet
     networks what torchvision says, in per cent. Raises like `load`; downloads nothing.
     """
@@ -197,7 +197,8 @@ def describe(name: str) -> dict[str, Any]:
             "weights": best.url,
             "licence": "BSD 3-Clause (torchvision)",
             "data": "ImageNet-1K (ILSVRC 2012); its photographs are for non-commercial research and teaching",
-            "classes": f"{len(best.meta['categories'])}, ImageNet's, by torchvision's names",
+            "classes": list(best.meta["categories"]),
+            "classes_from": "ImageNet-1K, by torchvision's names",
             "accuracy": best.meta.get("_metrics", {}).get("ImageNet-1K", {}),
             "recipe": best.meta.get("recipe"),
             "parameters": best.meta.get("num_params"),
@@ -211,7 +212,8 @@ def describe(name: str) -> dict[str, Any]:
         "about": EMBEDDED[base].about,
         "weights": "made with data_scripts/train_models.py of this course; they come with the package",
         "data": _DATA[family],
-        "classes": f"{len(CLASSES[family])}, {_CLASSES_BY[family]}",
+        "classes": list(CLASSES[family]),
+        "classes_from": _CLASSES_FROM[family],
     }
 
 

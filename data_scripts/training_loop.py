@@ -341,13 +341,16 @@ def _resume(
     return list(state["history"])
 
 
-def finished(folder: Path) -> dict[str, Any]:
-    """The state at the end of the run in `folder`. Raises SystemExit where it holds none, or one that is not done."""
+def finished(folder: Path, epochs: int | None = None) -> dict[str, Any]:
+    """The state at the end of the run in `folder`, after as many epochs as asked, or as its own recipe says.
+
+    Raises: SystemExit where the folder holds no run, or one that is not done.
+    """
     if not (folder / "state.pt").exists():
         raise SystemExit(f"{folder} holds no run: train {folder.name} first.")
     state: dict[str, Any] = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     settings = json.loads((folder / "recipe.json").read_text())
-    end = settings["stop"] or settings["epochs"]
+    end = epochs or settings["stop"] or settings["epochs"]
     if len(state["history"]) < end:
         raise SystemExit(f"{folder} has {len(state['history'])} of {end} epochs: finish the training first.")
     return {**state, "settings": settings}

@@ -94,8 +94,8 @@ def export(
     recipe: Recipe, folder: Path, out: Path, training: Images, test: Images
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Write the finished run in `folder` and its checkpoints as weight files; returns each and its accuracy."""
-    state = finished(folder)
-    history, end = state["history"], recipe.stop or recipe.epochs
+    end = recipe.stop or recipe.epochs
+    state = finished(folder, end)
     per_epoch = state["settings"]["images"] // recipe.batch
     states = {int(p.stem): load_file(p) for p in sorted((folder / "steps").glob("*.safetensors"))}
     written = []
@@ -108,7 +108,7 @@ def export(
             "data_version": str(VERSIONS[recipe.family]),
             "seed": str(recipe.seed),
             "accuracy": accuracy,
-            "validation": [round(h["accuracy"], 4) for h in history],
+            "validation": [round(h["accuracy"], 4) for h in state["history"]],
             "recipe": state["settings"],
             "step": step,
             "classes": list(zoo.CLASSES[recipe.family]),

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
 import train_models
 import training_loop
 import weight_export
-from training_loop import Images, Recipe, augment, build, evaluate, train
+from training_data import Images
+from training_loop import Recipe, as_input, attack, augment, build, evaluate, train
 
 TINY = Recipe("alexnet", epochs=3, batch=8, keep=(0.2, 0.5))  # 4 steps an epoch, 12 in all; kept: 2 and 6
 CPU = torch.device("cpu")
@@ -56,12 +57,12 @@ def test_a_killed_run_ends_with_the_same_weights(
     whole = train(TINY, images, images, tmp_path / "whole", progress=False)
     calls = 0
 
-    def killing(*args: object) -> torch.Tensor:
+    def killing(*args: object, **settings: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == call:
             raise Killed
-        return augment(*args)
+        return augment(*args, **settings)
 
     monkeypatch.setattr(training_loop, "augment", killing)
     with pytest.raises(Killed):
@@ -141,9 +142,115 @@ def test_a_flat_grey_image_stays_flat() -> None:
 
 
 def test_input_is_normalised() -> None:
-    x = training_loop.as_input(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
+    x = as_input(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8))
     expected = [(1 - m) / s for m, s in zip(networks.MEAN, networks.STD, strict=True)]
     assert x[0, :, 0, 0].tolist() == pytest.approx(expected)
+
+
+def test_pieces_of_a_photograph_are_unsqueezed_and_stay_inside_it() -> None:
+    """A photograph twice as wide as high, red rising from 0 to 1 along its width, green along its height."""
+    ramp = torch.linspace(0.3, 0.7, 144)
+    photograph = torch.stack(
+        [ramp.expand(144, 144), ramp[:, None].expand(144, 144), torch.full((144, 144), 0.5)]
+    )
+    extent = torch.tensor([[0.5, 1.0]]).expand(400, 2)
+    still = {"zoom": (0.8, 0.8), "extent": extent}
+    out = augment(photograph.expand(400, 3, 144, 144), torch.Generator().manual_seed(0), **still)
+    assert out.shape == (400, 3, 96, 96)
+    colour = (out.amax((2, 3)) - out.amin((2, 3)))[:, 2] < 1e-4  # not turned to grey
+    # per pixel of the piece, the wide side's ramp is half as steep as the high side's: its piece spans 0.8 · 0.5
+    across = (out[colour, 0, 48, 0] - out[colour, 0, 48, -1]).abs()
+    down = (out[colour, 1, 0, 48] - out[colour, 1, -1, 48]).abs()
+    assert (across / down).median().item() == pytest.approx(0.5, abs=0.02)
+    # they roam over the whole width: the piece's middle lies anywhere in 0.3 ± 0.2 + …; contrast changes widen it
+    middle = out[colour, 0, 48, 48]
+    assert middle.std() > 0.05
+
+
+def test_aspect_stretches_one_side_by_what_it_shrinks_the_other() -> None:
+    ramp = torch.linspace(0.3, 0.7, 144)
+    photograph = torch.stack(
+        [ramp.expand(144, 144), ramp[:, None].expand(144, 144), torch.full((144, 144), 0.5)]
+    )
+    chances = {"zoom": (0.6, 0.6), "aspect": 0.25, "extent": torch.ones(500, 2)}
+    out = augment(photograph.expand(500, 3, 144, 144), torch.Generator().manual_seed(0), **chances)
+    ratio = (out[:, 0, 48, 0] - out[:, 0, 48, -1]) / (out[:, 1, 0, 48] - out[:, 1, -1, 48])
+    ratio = ratio.abs()[(out[:, 2].amax((1, 2)) - out[:, 2].amin((1, 2))) < 1e-4].log()
+    assert ratio.abs().quantile(0.99).item() == pytest.approx(0.25, abs=0.02)
+
+
+# ---- attacking
+
+
+def test_attack_equals_captums(images: Images) -> None:
+    """captum's PGD attacks the network's input; with the normalisation inside the model it is the same attack."""
+    from captum.robust import PGD
+
+    class FromPixels(torch.nn.Module):
+        def __init__(self, model: torch.nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.model(as_input(pixels))
+
+    model = networks.alexnet(conv1_init="he", seed=3).eval()
+    pixels = (images.pixels[:6] / 255).clamp(0.01, 0.99)
+    labels = images.labels[:6]
+    entropy = torch.nn.CrossEntropyLoss(reduction="none")
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 1e6 * entropy(logits, target)  # captum takes gradients below 1e-6 for zero
+
+    theirs = PGD(FromPixels(model), loss, lower_bound=0, upper_bound=1).perturb(
+        pixels.clone().requires_grad_(), radius=4 / 255, step_size=1 / 255, step_num=5, target=labels
+    )
+    ours = attack(model, pixels, labels, 4 / 255, steps=5, step=1 / 255)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    assert (ours - pixels).abs().max() <= 4 / 255 + 1e-6
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_attack_of_a_linear_model_by_hand() -> None:
+    """The loss of class 0 of a linear model rises fastest along sign(w1 − w0): every value moves there by ε."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2, bias=False))
+    with torch.no_grad():
+        model[1].weight[0] = torch.tensor([1.0, -1.0] * 6)
+        model[1].weight[1] = 0
+    image = torch.full((1, 3, 2, 2), 0.5)
+    image[0, 0, 0, 0] = 0.01  # cannot fall by 0.1
+    changed = attack(model, image, torch.tensor([0]), 0.1, steps=1, step=0.3)
+    expected = torch.tensor([-0.1, 0.1] * 6).view(1, 3, 2, 2) + image
+    torch.testing.assert_close(changed, expected.clamp(0, 1))
+
+
+def test_robust_training_starts_where_its_base_ended(images: Images, tmp_path: Path) -> None:
+    pieces = replace(images, extent=torch.ones(32, 2), pixels=images.pixels)
+    base = Recipe("alexnet", "photos", epochs=1, batch=8, seed=1, cutmix=1.0)
+    trained = train(base, pieces, images, tmp_path / "alexnet+seed=1", progress=False)
+    robust = replace(base, name="alexnet-robust", continues="alexnet", epsilon=4 / 255, cutmix=0.0, lr=1e-9)
+    ended = train(robust, pieces, images, tmp_path / "alexnet-robust+seed=1", progress=False)
+    torch.testing.assert_close(ended.conv1.weight, trained.conv1.weight)
+    with pytest.raises(SystemExit, match="holds no run: train alexnet first"):
+        train(replace(robust, seed=0), pieces, images, tmp_path / "alexnet-robust", progress=False)
+
+
+def test_a_resnet_trains_and_is_exported_with_its_batch_norm(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
+    recipe = Recipe("resnet", "photos", epochs=2, batch=16)
+    train(recipe, replace(images, extent=torch.ones(32, 2)), images, tmp_path / "resnet", progress=False)
+    ((path, accuracy),) = weight_export.export(
+        recipe, tmp_path / "resnet", zoo.FOLDER, replace(images, extent=torch.ones(32, 2)), images
+    )
+    assert path.name == "resnet.safetensors" and path.parent.name == "photos"
+    assert set(accuracy) >= {"test", "balanced", "worst_class", "projected_gradient"}
+    assert accuracy["projected_gradient"] <= accuracy["test"]
+    net = zoo.load("photos/resnet")
+    assert isinstance(net.model.bn1, torch.nn.BatchNorm2d)
+    assert (net.model.bn1.running_var != 1).all()
+    assert evaluate(net.model, images)["accuracy"] == pytest.approx(accuracy["test"], abs=1e-4)
 
 
 # ---- measuring
@@ -158,11 +265,15 @@ def test_accuracy_and_dead_units_by_hand(images: Images) -> None:
     result = evaluate(model, images)
     assert result["accuracy"] == pytest.approx(2 / 32)
     assert result["dead"]["relu2"] == pytest.approx(20 / 80)
-    assert result["right"].nonzero().flatten().tolist() == [3, 19]
+    assert result["answers"].tolist() == [3] * 32
     # images 3 and 19 show class 3; of the first 8 images, which are the unoccluded ones, one is right
-    measured = weight_export.measure(model, images, torch.arange(32) / 80)
+    measured = weight_export.measure(TINY, model, replace(images, hidden=torch.arange(32) / 80))
     assert measured["test"] == 0.0625 and measured["test_clear"] == 0.125
     assert measured["worst_class_accuracy"] == 0 and measured["images"] == 32
+    # without images 20 … 31, class 3 has 2 of 20 images, but is one of 16 classes
+    fewer = Images(images.pixels[:20], images.labels[:20])
+    measured = weight_export.measure(TINY, model, fewer)
+    assert (measured["test"], measured["balanced"]) == (0.1, 0.0625)
 
 
 # ---- export
@@ -173,7 +284,7 @@ def test_export_writes_what_the_zoo_reads(
 ) -> None:
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
     model = train(TINY, images, images, tmp_path / "run", progress=False)
-    written = weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images, torch.zeros(32))
+    written = weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images)
     assert [path.name for path, _ in written] == [
         "alexnet@2.safetensors",
         "alexnet@6.safetensors",
@@ -187,15 +298,16 @@ def test_export_writes_what_the_zoo_reads(
     assert evaluate(net.model, images)["accuracy"] == pytest.approx(facts["accuracy"]["test"], abs=1e-4)
     # folding and rounding move the logits little; the statistics are those of the same 32 images in both
     torch.optim.swa_utils.update_bn(weight_export._batches(TINY, images, most=20), model)
-    x = training_loop.as_input(images.pixels)
+    x = as_input(images.pixels)
     with torch.no_grad():
         torch.testing.assert_close(net.model(x), model.eval()(x), atol=0.2, rtol=0.2)
     # the same run exported twice gives the same bytes, and leaves no checkpoint of another run behind
-    (zoo.FOLDER / "alexnet@3.safetensors").write_bytes(b"old")
-    first = (zoo.FOLDER / "alexnet.safetensors").read_bytes()
-    weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images, torch.zeros(32))
-    assert (zoo.FOLDER / "alexnet.safetensors").read_bytes() == first
-    assert len(list(zoo.FOLDER.iterdir())) == 3
+    shelf = zoo.FOLDER / "diorama"
+    (shelf / "alexnet@3.safetensors").write_bytes(b"old")
+    first = (shelf / "alexnet.safetensors").read_bytes()
+    weight_export.export(TINY, tmp_path / "run", zoo.FOLDER, images, images)
+    assert (shelf / "alexnet.safetensors").read_bytes() == first
+    assert len(list(shelf.iterdir())) == 3
 
 
 def test_early_checkpoints_get_statistics_of_their_own(images: Images) -> None:
@@ -203,25 +315,25 @@ def test_early_checkpoints_get_statistics_of_their_own(images: Images) -> None:
     model = build(TINY)
     folded = weight_export.folded(TINY, model.state_dict(), images)
     with torch.no_grad():
-        spread = folded.conv1(training_loop.as_input(images.pixels)).std().item()
-        immature = model.conv1(training_loop.as_input(images.pixels)).std().item()
+        spread = folded.conv1(as_input(images.pixels)).std().item()
+        immature = model.conv1(as_input(images.pixels)).std().item()
     assert 0.5 < spread < 2
     assert immature < 0.3
 
 
 def test_unfinished_or_missing_runs_are_not_exported(images: Images, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds no run"):
-        weight_export.export(TINY, tmp_path, tmp_path, images, images, torch.zeros(32))
+        weight_export.export(TINY, tmp_path, tmp_path, images, images)
     train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
     with pytest.raises(SystemExit, match="1 of 3 epochs"):
-        weight_export.export(TINY, tmp_path, tmp_path, images, images, torch.zeros(32))
+        weight_export.export(TINY, tmp_path, tmp_path, images, images)
 
 
 # ---- the table and the command line
 
 
 def test_every_trained_network_has_a_recipe() -> None:
-    trained = {name.partition("/")[2] for name, e in zoo.EMBEDDED.items() if e.trained}
+    trained = {name for name, e in zoo.EMBEDDED.items() if e.trained}
     assert trained == set(train_models.RECIPES)
     for recipe in train_models.RECIPES.values():
         build(recipe)
@@ -231,21 +343,25 @@ def test_every_trained_network_has_a_recipe() -> None:
 
 def test_shipped_files_were_made_with_the_recipe_in_the_table() -> None:
     for name, recipe in train_models.RECIPES.items():
-        path = zoo._path(f"diorama/{name}")
-        if path.exists():
-            said = weight_files.read_facts(path, f"diorama/{name}")["recipe"]
-            wanted = json.loads(json.dumps(training_loop.asdict(recipe)))
-            assert {k: said[k] for k in wanted} == wanted
+        said = weight_files.read_facts(zoo._path(name), name)["recipe"]
+        absent = training_loop.asdict(Recipe(recipe.name))  # a setting that came later had its default then
+        wanted = json.loads(json.dumps(training_loop.asdict(recipe)))
+        assert json.loads(json.dumps({k: said.get(k, absent[k]) for k in wanted})) == wanted
 
 
 def test_list_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
     train_models.main(["--list"])
     shown = capsys.readouterr().out
-    assert "alexnet-nodecay" in shown and "'weight_decay': 0.0" in shown and "'lr': 0.5" in shown
+    assert (
+        "diorama/alexnet-nodecay" in shown
+        and "photos/resnet" in shown
+        and "'weight_decay': 0.0" in shown
+        and "'lr': 0.5" in shown
+    )
 
 
 def test_changing_a_recipe() -> None:
-    base = train_models.RECIPES["alexnet"]
+    base = train_models.RECIPES["diorama/alexnet"]
     changed = train_models._changed(base, ["lr=0.1", "batch_norm=false", "keep=[0.5]", "stop=null"])
     assert changed == replace(base, lr=0.1, batch_norm=False, keep=(0.5,))
     with pytest.raises(SystemExit, match="weight_decay"):
@@ -254,7 +370,7 @@ def test_changing_a_recipe() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["alexnt"], "there is no recipe alexnt"), (["alexnet", "--export", "--epochs", "1"], "--out")],
+    [(["alexnt"], "there is no recipe alexnt"), (["diorama/alexnet", "--export", "--epochs", "1"], "--out")],
 )
 def test_refused_command_lines(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
