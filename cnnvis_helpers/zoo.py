@@ -5,7 +5,7 @@
 - `checkpoints`: the names of one network's steps through training
 - `describe`: how a network was trained, on what and under which licence, and how good it is
 - `Network`: a model with its classes and preprocessing; wrap your own model in it
-- `EMBEDDED`: what each of the course's own networks is; `CLASSES`: the classes of each family
+- `EMBEDDED`: what each of the course's own networks is; `classes_of`: the classes of one; `CLASSES`: of a family
 - `WeightsError`: weights are missing, damaged, or cannot be downloaded
 
     net = load("diorama/alexnet")                       # comes with the package; so does "photos/alexnet"
@@ -38,6 +38,7 @@ __all__ = [
     "Network",
     "WeightsError",
     "checkpoints",
+    "classes_of",
     "describe",
     "load",
     "names",
@@ -55,6 +56,7 @@ class Embedded:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     build: Callable[..., nn.Sequential] = networks.alexnet
     trained: bool = True
+    classes: Sequence[str] | None = None  # where they are not those of the family
 
 
 CLASSES: Mapping[str, Sequence[str]] = {"diorama": diorama.CLASSES, "photos": photos.CLASSES}
@@ -67,6 +69,7 @@ _CLASSES_FROM = {
     "diorama": "Diorama, by this course",
     "photos": "Caltech-101, by its own names, without the two categories of faces",
 }
+_EIGHT = tuple(diorama.SHORTCUT)
 _PHOTOS = {"widths": (64, 128, 192, 192, 128), "hidden": 384}
 
 EMBEDDED: Mapping[str, Embedded] = {
@@ -82,6 +85,10 @@ EMBEDDED: Mapping[str, Embedded] = {
     "diorama/alexnet-stride4": Embedded(
         "first layer 11×11 with stride 4, the rest as the base", {"stem": "11/4"}
     ),
+    "diorama/alexnet-biased": Embedded(
+        "eight classes, each always in a place of its own: a short cut", classes=_EIGHT
+    ),
+    "diorama/alexnet-unbiased": Embedded("the same eight classes, each in all eight places", classes=_EIGHT),
     "photos/alexnet": Embedded("trained on photographs of 99 categories", _PHOTOS),
     "photos/alexnet-untrained": Embedded("the same before its first step", _PHOTOS, trained=False),
     "photos/alexnet-robust": Embedded("then trained to withstand small changes of the image", _PHOTOS),
@@ -212,9 +219,14 @@ def describe(name: str) -> dict[str, Any]:
         "about": EMBEDDED[base].about,
         "weights": "made with data_scripts/train_models.py of this course; they come with the package",
         "data": _DATA[family],
-        "classes": list(CLASSES[family]),
+        "classes": classes_of(base),
         "classes_from": _CLASSES_FROM[family],
     }
+
+
+def classes_of(name: str) -> list[str]:
+    """The classes of an embedded network, in the order of its outputs."""
+    return list(EMBEDDED[name].classes or CLASSES[name.partition("/")[0]])
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -243,7 +255,7 @@ def _unknown(name: str) -> ValueError:
 
 def _embedded(name: str, weights: bool) -> Network:
     base, step = _split(name)
-    classes = list(CLASSES[base.partition("/")[0]])
+    classes = classes_of(base)
     model = EMBEDDED[base].build(len(classes), seed=SEED, **EMBEDDED[base].architecture)
     if weights and step != "0":
         path = _path(name)

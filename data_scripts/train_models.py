@@ -49,6 +49,8 @@ RECIPES = {
         Recipe("alexnet-short", stop=1),
         Recipe("alexnet-grouped"),
         Recipe("alexnet-stride4"),
+        Recipe("alexnet-biased", places="tied"),
+        Recipe("alexnet-unbiased", places="free"),
         Recipe("alexnet", "photos", **PHOTOS),
         Recipe("resnet", "photos", **PHOTOS),
         Recipe(
@@ -116,22 +118,23 @@ def main(arguments: list[str] | None = None) -> None:
     device = pick(args.device)
 
     @functools.cache
-    def split(family: str, part: str) -> Images:
+    def split(family: str, places: str, part: str) -> Images:
         most = args.images if part == "train" else None
-        return load(family, part, most, photographs=args.photos, download=args.download)
+        return load(family, part, most, places=places, photographs=args.photos, download=args.download)
 
     for name in args.networks:
         recipe = _changed(RECIPES[name], changes)
         parts = [*changes, *([f"images={args.images}"] if args.images else [])]
         folder = RUNS / "+".join([name, *(re.sub(r"[^-=.,\w]", "", c) for c in parts)])
+        images_of = functools.partial(split, recipe.family, recipe.places)
         if args.evaluate:
-            model, test = zoo.load(name).model, split(recipe.family, "test")
+            model, test = zoo.load(name).model, images_of("test")
             print(name, measure(recipe, model, test), "dead", dead_summary(evaluate(model, test)["dead"]))
             continue
-        training, validation = (split(recipe.family, part).to(device) for part in ("train", "validation"))
+        training, validation = (images_of(part).to(device) for part in ("train", "validation"))
         train(recipe, training, validation, folder, progress=sys.stderr.isatty())
         if args.export:
-            for path, accuracy in export(recipe, folder, args.out, training, split(recipe.family, "test")):
+            for path, accuracy in export(recipe, folder, args.out, training, images_of("test")):
                 print(path.name, accuracy)
 
 

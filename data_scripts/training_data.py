@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnvis_helpers import diorama
 
+SHORTCUT_IMAGES = 8_000
 VERSIONS = {"diorama": diorama.VERSION, "photos": caltech101.VERSION}
 
 
@@ -47,17 +48,23 @@ def load(
     split: str,
     most: int | None = None,
     *,
+    places: str = "",
     photographs: Path = Path("data"),
     download: bool = False,
 ) -> Images:
     """The "train", "validation" or "test" images of a family, `most` of them at most.
 
+    places: "tied" or "free" are the images of Diorama's shortcut experiment, 8,000 of them to train on.
     photographs: the folder that holds caltech101/; download: let torchvision fetch it where it is missing.
     """
     if family == "photos":
         folder = caltech101.open_folder(photographs, download=download)
         return Images(**caltech101.read(folder, split, whole=split == "train", most=most))
-    batch = diorama.load(split, most, labels=False)
+    if places:
+        n = most or min(SHORTCUT_IMAGES, diorama.SPLITS[split])
+        batch = diorama.shortcut_images(split, n, tied=places == "tied", labels=False, progress=True)
+    else:
+        batch = diorama.load(split, most, labels=False)
     return Images(
         torch.from_numpy(batch.pixels).permute(0, 3, 1, 2),
         batch.labels,

@@ -50,6 +50,7 @@ class Recipe:
     zoom: tuple[float, float] = (0.72, 1.12)  # side of what is seen, as a share of the image's
     aspect: float = 0.0  # width to height of what is seen changes by up to exp(± this)
     cutmix: float = 0.0  # share of the batches in which a rectangle of each image comes from another image
+    places: str = ""  # Diorama's shortcut experiment: "tied" to the class, or "free"
     epsilon: float = 0.0  # each pixel is changed by up to this much to raise the loss, before each step
     seed: int = zoo.SEED
     keep: tuple[float, ...] = ()  # checkpoints: shares of the steps, besides the start and the end
@@ -66,7 +67,7 @@ def build(recipe: Recipe) -> nn.Sequential:
     options: dict[str, Any] = dict(network.architecture)
     if network.build is networks.alexnet:
         options |= {"batch_norm": recipe.batch_norm, "dropout": recipe.dropout}
-    return network.build(len(zoo.CLASSES[recipe.family]), seed=recipe.seed, **options)
+    return network.build(len(zoo.classes_of(recipe.full_name)), seed=recipe.seed, **options)
 
 
 def augment(
@@ -229,7 +230,7 @@ def _epoch(
     generator = torch.Generator().manual_seed(recipe.seed * 1_000 + epoch)
     torch.manual_seed(recipe.seed * 1_000 + epoch)  # dropout knows only the global generator
     order = torch.randperm(len(training), generator=generator).to(device)
-    mix = CutMix(num_classes=len(zoo.CLASSES[recipe.family]))
+    mix = CutMix(num_classes=len(zoo.classes_of(recipe.full_name)))
     model.train()
     losses = []
     for step in tqdm(

@@ -57,7 +57,7 @@ def measure(recipe: Recipe, model: nn.Module, test: Images) -> dict[str, Any]:
     projected gradient, each of EPSILON/4, within EPSILON.
     """
     given = evaluate(model, test)["answers"]
-    labels, classes = test.labels.cpu(), zoo.CLASSES[recipe.family]
+    labels, classes = test.labels.cpu(), zoo.classes_of(recipe.full_name)
     right = given == labels
     per_class = {
         c: right[labels == i].float().mean().item() for i, c in enumerate(classes) if (labels == i).any()
@@ -111,7 +111,7 @@ def export(
             "validation": [round(h["accuracy"], 4) for h in state["history"]],
             "recipe": state["settings"],
             "step": step,
-            "classes": list(zoo.CLASSES[recipe.family]),
+            "classes": zoo.classes_of(recipe.full_name),
             "licence": "MIT",
         }
         path = out / f"{name}.safetensors"

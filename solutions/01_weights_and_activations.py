@@ -25,18 +25,20 @@ import torch
 from scipy.stats import binomtest, mannwhitneyu
 from torch.nn import functional as F
 
-from cnnvis_helpers import activations, controls, device, diorama, figures, filters, hooks, seeding, zoo
+from cnnvis_helpers import activations, controls, device, diorama, figures, filters, hooks, images, seeding, zoo
 from cnnvis_helpers.checks import lecture01 as checks
 from cnnvis_helpers.claims import claim
 
-MODEL = "diorama/alexnet"  # any name of zoo.names(), such as "imagenet/resnet18"
+MODEL = "diorama/alexnet"  # any name of zoo.names(), such as "photos/alexnet" or "imagenet/resnet18"
 WEIGHTS = True  # False gives random weights, without a download
 
 generator = seeding.seed_all(0)
 where = device.pick()
 net = zoo.load(MODEL, weights=WEIGHTS, device=where)
 sample = diorama.sample(128)  # test images with their labels; they come with the package
-picture = sample.images[22]  # (3, 96, 96); or images.load("my_photo.jpg"), from cnnvis_helpers
+photographs = {name: photo.image for name, photo in images.samples().items()}  # from scikit-image, scikit-learn
+picture = sample.images[22] if MODEL.startswith("diorama/") else photographs["chelsea"]  # (3, H, W)
+# picture = images.load("my_photo.jpg")
 first = filters.first_convolution(net.model)
 print(f"{net.name}: its first layer is {first!r}, its input {net.input_size} × {net.input_size} pixels")
 
@@ -165,6 +167,53 @@ print(
 # **What to notice.** In a trained network you meet three families again and again: *oriented edges* and gratings,
 # mostly grey; *colour blobs*, such as green or purple; and *colour edges*. Krizhevsky et al. (2012) show the same
 # families in AlexNet, Figure 3, and nobody put them there.
+#
+# ### Two worlds, the same families
+#
+# Are these filters a habit of Diorama, which is drawn with a program? `photos/alexnet` has never seen a drawing: it learnt
+# 99 categories from 6,207 photographs of Caltech-101, and it too comes with the course. Put the two side by side.
+
+# %%
+worlds = {"drawings": "diorama/alexnet", "photographs": "photos/alexnet"}
+seen = {world: filters.weights(zoo.load(name).model, "conv1") for world, name in worlds.items()}
+fig, axes = figures.panels(
+    1, 2, height=400, caption="First-layer filters of two networks, each on its own scale; noisy ones are framed."
+)
+for ax, (world, bank) in zip(axes, seen.items(), strict=True):
+    title = f"{worlds[world]}, {len(bank)} filters, {world}"
+    figures.filter_grid(filters.to_colour(bank), 8, marked=filters.is_noisy(bank), title=title, axes=ax)
+figures.show(fig, "First-layer filters learnt from drawings and from photographs, side by side.")
+
+# %% [markdown]
+# To say *how* alike they are, look for each filter of the photo network the Diorama filter that resembles it most, in any
+# position of a turn, and take the correlation. As in section 5, the best of many partners is large even by chance. So there are
+# two nulls: Diorama's filters with scrambled phases, which are as smooth and as colourful but have no shape, and the filters of
+# the untrained Diorama network.
+
+
+# %%
+def nearest(bank, others):
+    """For each filter of `bank` the best correlation with any of `others`, turned by any multiple of 15°."""
+    similarity, _ = filters.rotation_similarity(torch.cat([bank, others]))
+    return similarity[: len(bank), len(bank) :].amax(1)
+
+
+untrained = filters.weights(zoo.load("diorama/alexnet-untrained").model, "conv1")
+scrambled = filters.surrogates(seen["drawings"], generator)
+for world, bank in seen.items():
+    fine = filters.centre_frequency(bank)
+    print(
+        f"{world:12} {int(filters.is_noisy(bank).sum())} of {len(bank)} noisy, smoothness {filters.smoothness(bank).median():.2f}, "
+        f"colourfulness {filters.colourfulness(bank).median():.2f}, frequency {fine.quantile(0.1):.2f} to {fine.quantile(0.9):.2f}"
+    )
+print(
+    f"a photo filter's best partner: {nearest(seen['photographs'], seen['drawings']).median():.2f} among Diorama's filters, "
+    f"{nearest(seen['photographs'], scrambled).median():.2f} among scrambled ones, "
+    f"{nearest(seen['photographs'], untrained).median():.2f} among untrained ones"
+)
+
+# %% [markdown]
+# **What to notice.** WHAT TO NOTICE
 #
 # ### The second layer says less
 #
@@ -842,8 +891,9 @@ checks.check_locality(locality)
 # Now move through everything: any image, any layer, any channel, and a photograph of your own.
 
 # %%
-titles = [diorama.CLASSES[k] for k in sample.labels[:16]]
-controls.explorer(net, sample.images[:16], titles=titles)
+pictures = {f"{k}: {diorama.CLASSES[label]}": sample.images[k] for k, label in enumerate(sample.labels[:16])}
+pictures = pictures | photographs if MODEL.startswith("diorama/") else photographs | pictures
+controls.explorer(net, list(pictures.values()), titles=list(pictures))
 
 # %% [markdown]
 # ### Through training

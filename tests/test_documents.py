@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import cnnvis_helpers
+from cnnvis_helpers import zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")  # not to other sites, not within the page
@@ -37,3 +38,14 @@ def test_make_knows_every_command_that_the_documents_name() -> None:
         }
         named |= set(re.findall(r"^make ([a-z-]+)", text, flags=re.MULTILINE))
         assert named <= targets
+
+
+def test_the_readme_lists_every_shipped_network_with_its_accuracy() -> None:
+    rows = re.findall(
+        r"^\| `((?:diorama|photos)/[^`]+)` \|(.*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert [name for name, _ in rows] == list(zoo.EMBEDDED)
+    for name, row in rows:
+        accuracy = zoo.describe(name)["accuracy"]
+        for share in () if accuracy is None else (accuracy["test"], accuracy.get("projected_gradient")):
+            assert share is None or f"{100 * share:.1f} %" in row, f"{name}: README does not say {share:.1%}"

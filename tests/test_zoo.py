@@ -77,6 +77,17 @@ def test_every_file_loads_and_tells_its_recipe(name: str) -> None:
         assert zoo.load(step).name == step
 
 
+@pytest.mark.parametrize("name", [*zoo.EMBEDDED, "imagenet/resnet18"])
+def test_every_network_says_where_it_comes_from(name: str) -> None:
+    facts = zoo.describe(name)
+    assert facts["name"] == name
+    assert all(facts[key] for key in ("about", "weights", "licence", "data", "classes", "classes_from"))
+    assert {"accuracy", "recipe"} <= set(facts)
+    assert list(facts["classes"]) == list(zoo.load(name, weights=False).classes)
+    if name.startswith("photos/"):
+        assert "Caltech-101" in facts["data"] and "CC BY 4.0" in facts["data"]
+
+
 def test_untrained_is_a_seed_and_no_file(folder: Path) -> None:
     untrained = zoo.load("diorama/alexnet-untrained").model.state_dict()
     for same in (zoo.load("diorama/alexnet@0"), zoo.load("diorama/alexnet", weights=False)):

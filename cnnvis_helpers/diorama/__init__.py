@@ -2,6 +2,7 @@
 
 - `load`, `sample`, `Batch`, `Dataset`: images by the thousand, cached on disk; a sample that comes with the package
 - `render`, `Knobs`, `Example`: one image, drawn as you ask
+- `SHORTCUT`, `shortcut_images`, `congruent`: the experiment in which the place gives the class away
 - `CLASSES`, `SCENES`, `CATEGORIES`, `names`, `index`: what there is, and what a label map's values mean
 - `SIZE`, `VERSION`, `SPLITS`: 96 pixels a side; the data set's version; the splits and their sizes
 
@@ -15,12 +16,14 @@
 from .canvas import SIZE
 from .dataset import Batch, CacheError, Dataset, cache_folder, collate, load, sample, write_sample
 from .render import SPLITS, VERSION, Example, Knobs, render
+from .shortcut import SHORTCUT, congruent, shortcut_images
 from .vocabulary import CATEGORIES, CLASSES, SCENES, index, names
 
 __all__ = [
     "CATEGORIES",
     "CLASSES",
     "SCENES",
+    "SHORTCUT",
     "SIZE",
     "SPLITS",
     "VERSION",
@@ -31,10 +34,12 @@ __all__ = [
     "Knobs",
     "cache_folder",
     "collate",
+    "congruent",
     "index",
     "load",
     "names",
     "render",
     "sample",
+    "shortcut_images",
     "write_sample",
 ]
