@@ -83,7 +83,7 @@ def open_folder(root: Path, *, download: bool = False) -> Caltech101:
 
 
 def read(folder: Caltech101, part: str, *, whole: bool, most: int | None = None) -> dict[str, torch.Tensor]:
-    """The photographs of a part of the split: "train", "validation" or "test".
+    """The photographs of a part of the split: "train", "validation", "test", or "train+validation".
 
     Args:
         whole: True keeps each photograph whole, squeezed to STORED × STORED, so that training can cut it
@@ -96,7 +96,7 @@ def read(folder: Caltech101, part: str, *, whole: bool, most: int | None = None)
     rows = [
         (row, CLASSES.index(folder.categories[y]))
         for row, (y, number) in enumerate(zip(folder.y, folder.index, strict=True))
-        if folder.categories[y] not in LEFT_OUT and part == _part(folder.categories[y], number)
+        if folder.categories[y] not in LEFT_OUT and _part(folder.categories[y], number) in part.split("+")
     ]
     if most is not None:
         rows = [rows[i] for i in np.linspace(0, len(rows) - 1, most).astype(int)]

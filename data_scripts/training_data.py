@@ -52,14 +52,14 @@ def load(
     photographs: Path = Path("data"),
     download: bool = False,
 ) -> Images:
-    """The "train", "validation" or "test" images of a family, `most` of them at most.
+    """The "train", "validation" or "test" images of a family, for photographs also "train+validation"; at most `most`.
 
     places: "tied" or "free" are the images of Diorama's shortcut experiment, 8,000 of them to train on.
     photographs: the folder that holds caltech101/; download: let torchvision fetch it where it is missing.
     """
     if family == "photos":
         folder = caltech101.open_folder(photographs, download=download)
-        return Images(**caltech101.read(folder, split, whole=split == "train", most=most))
+        return Images(**caltech101.read(folder, split, whole=split.startswith("train"), most=most))
     if places:
         n = most or min(SHORTCUT_IMAGES, diorama.SPLITS[split])
         batch = diorama.shortcut_images(split, n, tied=places == "tied", labels=False, progress=True)

@@ -50,6 +50,7 @@ class Recipe:
     zoom: tuple[float, float] = (0.72, 1.12)  # side of what is seen, as a share of the image's
     aspect: float = 0.0  # width to height of what is seen changes by up to exp(± this)
     cutmix: float = 0.0  # share of the batches in which a rectangle of each image comes from another image
+    learn_all: bool = False  # learn from the validation images too, once the recipe is chosen
     places: str = ""  # Diorama's shortcut experiment: "tied" to the class, or "free"
     epsilon: float = 0.0  # each pixel is changed by up to this much to raise the loss, before each step
     seed: int = zoo.SEED
@@ -167,9 +168,11 @@ def attack(
 
 
 def train(
-    recipe: Recipe, training: Images, validation: Images, folder: Path, *, progress: bool = True
+    recipe: Recipe, training: Images, validation: Images | None, folder: Path, *, progress: bool = True
 ) -> nn.Sequential:
     """Train one network, or go on with the training that `folder` holds; returns it, batch norm and all.
+
+    `validation` images are only watched: accuracy on them is noted after each epoch. None where all are learnt from.
 
     Every epoch draws its chances (order, augmentation, dropout) from seeds of its own, so the state at the
     end of an epoch is the model, the optimiser, the schedule and no generator.
@@ -198,17 +201,18 @@ def train(
         for epoch in range(len(history), recipe.stop or recipe.epochs):
             begin = time.perf_counter()
             loss = _epoch(recipe, epoch, model, optimiser, schedule, training, folder, progress)
-            result = {
-                "loss": loss,
-                **evaluate(model, validation, mixed=True),
-                "seconds": time.perf_counter() - begin,
-            }
+            watched = {} if validation is None else evaluate(model, validation, mixed=True)
+            result = {"loss": loss, **watched, "seconds": time.perf_counter() - begin}
             history.append(result)
             _save_state(folder, model, optimiser, schedule, history)
+            said = (
+                f"validation {watched['accuracy']:.4f}, dead {dead_summary(watched['dead'])}, "
+                if watched
+                else ""
+            )
+            end = recipe.stop or recipe.epochs
             print(
-                f"{folder.name} epoch {epoch + 1}/{recipe.stop or recipe.epochs}: loss {loss:.3f}, "
-                f"validation {result['accuracy']:.4f}, dead {dead_summary(result['dead'])}, "
-                f"{result['seconds']:.0f} s",
+                f"{folder.name} epoch {epoch + 1}/{end}: loss {loss:.3f}, {said}{result['seconds']:.0f} s",
                 flush=True,
             )
     return model

@@ -108,7 +108,7 @@ def export(
             "data_version": str(VERSIONS[recipe.family]),
             "seed": str(recipe.seed),
             "accuracy": accuracy,
-            "validation": [round(h["accuracy"], 4) for h in state["history"]],
+            "validation": [round(h["accuracy"], 4) for h in state["history"] if "accuracy" in h],
             "recipe": state["settings"],
             "step": step,
             "classes": zoo.classes_of(recipe.full_name),
