@@ -51,7 +51,7 @@ RECIPES = {
         Recipe("alexnet-biased", places="tied"),
         Recipe("alexnet-unbiased", places="free"),
         Recipe("alexnet", "photos", **PHOTOS),
-        Recipe("resnet", "photos", **PHOTOS | {"epochs": 40}),
+        Recipe("resnet", "photos", **PHOTOS | {"epochs": 30}),
         Recipe(
             "alexnet-robust",
             "photos",

@@ -1,0 +1,223 @@
+"""What a survey can gather about the channels of a layer.
+
+- `Statistic`: what all have in common: feed, merge, state
+- `TopK`: the images that activate each channel most, and where
+- `Threshold`: the value that a given share of the activations exceeds
+
+    top = TopK("relu5", k=9)
+    top.update(activations, indices)     # (N, C, H, W) and the N images' numbers
+    top.merge(another)                   # as if fed with the other's images too
+
+All are the same to the last bit in whatever batches, parts and order the activations come.
+"""
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnvis_helpers import weight_files
+
+State = dict[str, Tensor]
+
+
+class Statistic(ABC):
+    """Something about each channel of one layer that can be gathered batch by batch.
+
+    A subclass says what a batch amounts to (`_measure`) and how two such states become one (`_join`, which must give
+    the same bits in any order and grouping). It hands its arguments, as plain values, to `__init__` here: surveys are
+    told apart by them. A state is made of scalar tensors and such whose first axis is the channel; `seen`, the number
+    of images, is added here.
+    """
+
+    def __init__(self, layer: str, **settings: Any) -> None:
+        self.layer = layer
+        self.settings = {"statistic": type(self).__name__, "layer": layer, **settings}
+        self._state: State = {}
+
+    @abstractmethod
+    def _measure(self, a: Tensor, indices: Tensor) -> State:
+        """The state of one batch: a (N, C, H, W) float32, finite, without negative zeros; indices (N,) int64."""
+
+    @abstractmethod
+    def _join(self, one: State, two: State) -> State:
+        """The state of the images of both."""
+
+    @property
+    def seen(self) -> int:
+        """How many images it has been fed."""
+        return int(self._state["seen"]) if self._state else 0
+
+    def update(self, a: Tensor, indices: Tensor) -> None:
+        """Feed activations (N, C, H, W), or (N, C) as maps of one position, of the images numbered `indices` (N,).
+
+        Raises: ValueError for other shapes, and for NaN or infinite activations.
+        """
+        if a.ndim not in (2, 4) or len(a) != len(indices) or a.numel() == 0:
+            raise ValueError(
+                f"Layer {self.layer!r} gives {tuple(a.shape)} for {len(indices)} images; needed is "
+                f"({len(indices)}, C, H, W) or ({len(indices)}, C)."
+            )
+        a = a.detach().float()
+        if not a.isfinite().all():
+            raise ValueError(f"Layer {self.layer!r} gives NaN or infinite values: look at the weights.")
+        a = a.reshape(*a.shape, 1, 1) if a.ndim == 2 else a
+        state = self._measure(a + 0.0, indices.to(a.device))  # -0.0 + 0.0 is 0.0: equal values, equal bits
+        self._add({"seen": torch.tensor(len(a)), **{name: t.cpu() for name, t in state.items()}})
+
+    def merge(self, other: "Statistic") -> None:
+        """Take in what another statistic with the same settings gathered from other images.
+
+        Raises: ValueError where the settings, or the numbers of channels, differ.
+        """
+        if self.settings != other.settings:
+            raise ValueError(f"These cannot be merged: {self.settings} and {other.settings}.")
+        if other._state:
+            self._add(other._state)
+
+    def _add(self, state: State) -> None:
+        if not self._state:
+            self._state = dict(state)
+            return
+        channels = [next(len(t) for t in s.values() if t.ndim) for s in (self._state, state)]
+        if channels[0] != channels[1]:
+            raise ValueError(f"Layer {self.layer!r} had {channels[0]} channels, now it has {channels[1]}.")
+        self._state = {**self._join(self._state, state), "seen": self._state["seen"] + state["seen"]}
+
+    def state_dict(self) -> State:
+        """All that was gathered, as a copy; empty before the first image."""
+        return {name: tensor.clone() for name, tensor in self._state.items()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Put back what `state_dict` of a statistic with the same settings gave; what was here is dropped."""
+        self._state = {name: tensor.clone() for name, tensor in state.items()}
+
+    def _get(self, name: str) -> Tensor:
+        if not self._state:
+            raise ValueError(f"The {type(self).__name__} of layer {self.layer!r} has seen no image yet.")
+        return self._state[name]
+
+
+class TopK(Statistic):
+    """The k images with the largest activation of each channel: (C, min(k, images)) tensors, largest first.
+
+    An image counts once for a channel, at its largest activation (the first such place by rows). Equal activations of
+    several images are ranked by image number.
+
+    Args:
+        k: how many.
+        basis: None for the channels themselves, or (D, C): D directions in the space of the channels. The activation
+            of a direction at a place is the inner product with the channels there.
+
+    Raises: ValueError for k below 1, and for a basis that is no table, is not finite or has other than C columns.
+    """
+
+    def __init__(self, layer: str, k: int = 9, *, basis: Tensor | None = None) -> None:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}.")
+        if basis is not None and (basis.ndim != 2 or not basis.isfinite().all()):
+            raise ValueError(f"A basis is a finite table (directions, channels), not {tuple(basis.shape)}.")
+        self.k = k
+        self.basis = None if basis is None else basis.detach().float().cpu().clone()
+        mark = None if self.basis is None else weight_files.fingerprint({"basis": self.basis})
+        super().__init__(layer, k=k, basis=mark)
+
+    def _measure(self, a: Tensor, indices: Tensor) -> State:
+        if self.basis is not None:
+            if self.basis.shape[1] != a.shape[1]:
+                raise ValueError(
+                    f"The basis has {self.basis.shape[1]} columns, layer {self.layer!r} {a.shape[1]} channels."
+                )
+            basis = self.basis.to(a.device)
+            # One image at a time: a product over the batch may round differently with its size.
+            a = torch.stack([torch.tensordot(basis, one, 1) for one in a]) + 0.0  # (N, D, H, W)
+        peaks, places = a.flatten(2).max(2)  # (N, C) each
+        return self._best(
+            {
+                "values": peaks.T,
+                "images": indices.expand(a.shape[1], -1),
+                "rows": places.T // a.shape[3],
+                "columns": places.T % a.shape[3],
+            }
+        )
+
+    def _join(self, one: State, two: State) -> State:
+        return self._best({name: torch.cat([one[name], two[name]], 1) for name in one if name != "seen"})
+
+    def _best(self, found: State) -> State:
+        by_number = found["images"].sort(1).indices
+        ranked = found["values"].gather(1, by_number)
+        by_value = ranked.sort(dim=1, descending=True, stable=True).indices
+        order = by_number.gather(1, by_value)[:, : self.k]
+        return {name: tensor.gather(1, order) for name, tensor in found.items()}
+
+    @property
+    def values(self) -> Tensor:
+        """The activations, float32."""
+        return self._get("values")
+
+    @property
+    def images(self) -> Tensor:
+        """The numbers of the images, int64."""
+        return self._get("images")
+
+    @property
+    def rows(self) -> Tensor:
+        """The row of the map where each activation is, int64."""
+        return self._get("rows")
+
+    @property
+    def columns(self) -> Tensor:
+        """The column of the map where each activation is, int64."""
+        return self._get("columns")
+
+
+class Threshold(Statistic):
+    """The value that a given share of each channel's activations exceeds, over all images and places, exactly.
+
+    Network dissection (Bau et al., CVPR 2017) asks for T with P(a > T) = 0.005. `value` is the smallest activation
+    that at most that share of all lies above: the quantile at 1 - share by the inverted distribution function. To be
+    exact it keeps the largest share of the activations, 4 bytes each: 0.5 % of one layer's activations on all images.
+
+    Args:
+        images: of how many images the survey is in all, `len(data)`, also where this is fed a part of them.
+        share: between 0 and 1.
+
+    Raises: ValueError for other numbers, when fed more images, and when the size of the maps changes.
+    """
+
+    def __init__(self, layer: str, images: int, share: float = 0.005) -> None:
+        if images < 1 or not 0 < share < 1:
+            raise ValueError(f"Needed are 1 image or more and a share in (0, 1), not {images} and {share}.")
+        super().__init__(layer, images=images, share=float(share))
+
+    def _above(self, count: int) -> int:
+        """How many of `count` activations may exceed the value; the share is the decimal number that was written."""
+        return int(Fraction(str(self.settings["share"])) * count)
+
+    def _measure(self, a: Tensor, indices: Tensor) -> State:
+        return self._largest(a.transpose(0, 1).flatten(1), a.shape[2] * a.shape[3])
+
+    def _join(self, one: State, two: State) -> State:
+        if one["places"] != two["places"]:
+            raise ValueError(
+                f"Layer {self.layer!r} gives maps of {one['places']} and of {two['places']} places."
+            )
+        return self._largest(torch.cat([one["values"], two["values"]], 1), int(one["places"]))
+
+    def _largest(self, values: Tensor, places: int) -> State:
+        kept = min(values.shape[1], self._above(self.settings["images"] * places) + 1)
+        return {"values": values.topk(kept).values, "places": torch.tensor(places)}
+
+    def _add(self, state: State) -> None:
+        images = self.seen + int(state["seen"])
+        if images > self.settings["images"]:
+            raise ValueError(f"This Threshold is for {self.settings['images']} images and is given {images}.")
+        super()._add(state)
+
+    @property
+    def value(self) -> Tensor:
+        """The threshold of each channel, (C,) float32, for the images seen so far."""
+        return self._get("values")[:, self._above(self.seen * int(self._get("places")))]
