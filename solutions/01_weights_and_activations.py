@@ -25,7 +25,18 @@ import torch
 from scipy.stats import binomtest, mannwhitneyu
 from torch.nn import functional as F
 
-from cnnvis_helpers import activations, controls, device, diorama, figures, filters, hooks, images, seeding, zoo
+from cnnvis_helpers import (
+    activations,
+    controls,
+    device,
+    diorama,
+    figures,
+    filters,
+    hooks,
+    images,
+    seeding,
+    zoo,
+)
 from cnnvis_helpers.checks import lecture01 as checks
 from cnnvis_helpers.claims import claim
 
@@ -36,7 +47,9 @@ generator = seeding.seed_all(0)
 where = device.pick()
 net = zoo.load(MODEL, weights=WEIGHTS, device=where)
 sample = diorama.sample(128)  # test images with their labels; they come with the package
-photographs = {name: photo.image for name, photo in images.samples().items()}  # from scikit-image, scikit-learn
+photographs = {
+    name: photo.image for name, photo in images.samples().items()
+}  # from scikit-image, scikit-learn
 picture = sample.images[22] if MODEL.startswith("diorama/") else photographs["chelsea"]  # (3, H, W)
 # picture = images.load("my_photo.jpg")
 first = filters.first_convolution(net.model)
@@ -171,17 +184,23 @@ print(
 # ### Two worlds, the same families
 #
 # Are these filters a habit of Diorama, which is drawn with a program? `photos/alexnet` has never seen a drawing: it learnt
-# 99 categories from 6,207 photographs of Caltech-101, and it too comes with the course. Put the two side by side.
+# 99 categories from 6,607 photographs of Caltech-101, and it too comes with the course. Put the two side by side.
 
 # %%
 worlds = {"drawings": "diorama/alexnet", "photographs": "photos/alexnet"}
 seen = {world: filters.weights(zoo.load(name).model, "conv1") for world, name in worlds.items()}
 fig, axes = figures.panels(
-    1, 2, height=400, caption="First-layer filters of two networks, each on its own scale; noisy ones are framed."
+    1,
+    2,
+    height=420,
+    width_ratios=[6, 8],
+    caption="First-layer filters of two networks, each filter on its own scale; noisy ones are framed.",
 )
 for ax, (world, bank) in zip(axes, seen.items(), strict=True):
-    title = f"{worlds[world]}, {len(bank)} filters, {world}"
-    figures.filter_grid(filters.to_colour(bank), 8, marked=filters.is_noisy(bank), title=title, axes=ax)
+    title = f"{worlds[world]}, from {world}"
+    figures.filter_grid(
+        filters.to_colour(bank), len(bank) // 8, marked=filters.is_noisy(bank), title=title, axes=ax
+    )
 figures.show(fig, "First-layer filters learnt from drawings and from photographs, side by side.")
 
 # %% [markdown]
@@ -199,7 +218,7 @@ def nearest(bank, others):
 
 
 untrained = filters.weights(zoo.load("diorama/alexnet-untrained").model, "conv1")
-scrambled = filters.surrogates(seen["drawings"], generator)
+scrambled = filters.surrogates(seen["drawings"], torch.Generator().manual_seed(0))
 for world, bank in seen.items():
     fine = filters.centre_frequency(bank)
     print(
@@ -213,7 +232,10 @@ print(
 )
 
 # %% [markdown]
-# **What to notice.** WHAT TO NOTICE
+# **What to notice.** Two worlds, one set of families: oriented edges and bars, plain colours, colour edges, a checkerboard or two.
+# The photo network's plain colours are flatter, and Diorama's bars sharper. A photo filter's best partner among Diorama's filters
+# is clearly closer than smoothness and colour alone would make it, and far closer than an untrained filter. So the families
+# come from what edges and colours *are*, more than from who drew them. What else these networks learnt from their worlds is for the later lectures.
 #
 # ### The second layer says less
 #
