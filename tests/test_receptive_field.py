@@ -516,6 +516,7 @@ def test_adaptive_pooling_needs_the_size_of_the_image():
 
 
 def test_nothing_is_changed():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True))
     model[2].eval()
     model[1].bias.requires_grad_(False)
