@@ -7,7 +7,7 @@
 
 Caltech-101: F.-F. Li, M. Andreetto, M. Ranzato, P. Perona, 2022 (pictures collected in 2003), CaltechDATA,
 CC BY 4.0. Left out are BACKGROUND_Google, which is no class, and the two face categories: both show the same
-photographs of people who were not asked.
+photographs of private persons.
 """
 
 import json
