@@ -351,7 +351,7 @@ print("always the largest category, aeroplanes: 10.2 %, balanced 1.0 %")
 # %% [markdown]
 # **What to notice.** Three quarters, from a few thousand photographs and a few minutes of training: honest networks, not large ones.
 # The balanced number is lower, since a category with thirty photographs is learnt less well than one with eight hundred; the worst are never
-# named at all. And the attack, a change too small to see, takes two thirds of the standard network's right answers away, and nearly all
+# named at all. And the attack, a change too small to see, takes two thirds of the standard network's right answers away, and six in seven
 # of the ResNet's. The robust network pays two points on clean photographs and keeps most of its answers.
 #
 # ### What do they say of a photograph?
@@ -386,7 +386,8 @@ for name, photograph in photographs.items():
 # %% [markdown]
 # **What to notice.** The cat's face becomes a cougar's, the nearest thing on offer. The cup of coffee, seen from above, is a yin and yang
 # sign to the standard network: round, dark and light; only the robust one says cup. The rocket has a mast, so it is a ketch. The dahlia is a
-# strawberry, although there is a category of sunflowers; the Chinese tower is a helicopter, although there are pagodas. And the astronaut is
+# strawberry to the one and a nautilus to the other, although there is a category of sunflowers; the Chinese tower is a helicopter or an aeroplane, although
+# there are pagodas. And the astronaut is
 # nothing they know; they answer all the same. The probabilities are low here, mostly below a third, but nothing in the answer says "none of these".
 #
 # ### What would they like to see?
