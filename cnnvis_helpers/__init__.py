@@ -4,11 +4,19 @@ The world and the networks
     diorama          a drawn data set with the truth of every pixel
     zoo, networks    networks by name, with their classes and preprocessing; how the embedded ones are built
     images           photographs ↔ tensors; sample photographs
-    hooks            record what any layer computes; list a model's layers
+    photos           the classes of the networks that have seen photographs, and their source
+    hooks, scores    record what any layer computes; logits and classes, checked
     device, seeding  pick the device; make a cell repeatable
 Methods: models and tensors in, tensors out
     filters          weights as pictures, and measures of them          lecture 01
     activations      sparsity, locality and dead units                  lecture 01
+    receptive_field  which pixels a unit can see, derived and measured
+    survey           top activations, moments and thresholds in one resumable pass
+    patches, codes   what units answer to; what a layer's vectors know
+    saliency, class_activation, occlusion, rise     which pixels made the decision
+    segmentation     from a saliency map to a mask
+    faithfulness, sanity                            is a map right; nulls, lost weights, intervals
+    synthesis        images that maximise a class                       lecture 00
 What a notebook shows
     figures          one look for every picture
     controls         sliders, browsers and explorers
