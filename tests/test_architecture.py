@@ -14,8 +14,9 @@ LAYERS = {
     0: "images device seeding hooks scores weight_files",
     1: "diorama photos networks zoo",
     2: "filters activations receptive_field patches codes occlusion rise saliency class_activation "
-    "faithfulness sanity segmentation backward_rules deconvnet objectives image_params synthesis inversion "
-    "dreams adversarial evolution dissection survey memorisation generator style correspondence attributes",
+    "faithfulness sanity segmentation attribution backward_rules deconvnet objectives image_params synthesis "
+    "facets inversion deep_inversion dreams adversarial evolution dissection survey memorisation generator "
+    "style correspondence attributes",
     3: "figures",
     4: "controls claims checks selftest",
 }

@@ -138,6 +138,18 @@ def test_frame_paints_the_edge_of_a_copy():
     assert (out[:2] == [255, 0, 0]).all() and (out[2:4, 2:4] == 0).all() and (picture == 0).all()
 
 
+def test_boxed_draws_boxes_where_they_are_and_cuts_what_hangs_over():
+    out = figures.boxed(np.zeros((8, 8, 3), np.uint8), [(2, 4, 6, 12)], 2, ["#FF0000"], width=1)
+    expected = np.zeros((16, 16, 3), np.uint8)
+    expected[4:12, 8:16] = [255, 0, 0]
+    expected[5:11, 9:15] = 255
+    expected[6:10, 10:14] = 0
+    assert (out == expected).all()
+    picture = np.full((4, 4, 3), 7, np.uint8)
+    assert (figures.boxed(picture, []) == 7).all()
+    assert (figures.boxed(picture, [(-5, -5, -1, 2)]) == 7).all() and (picture == 7).all()
+
+
 # --- figures ----------------
 
 
@@ -157,6 +169,7 @@ DRAW = {
     "overlay": lambda **k: figures.overlay(PHOTOS[0], PHOTOS[:3, 0, :4, :4], **k),
     "bars": lambda **k: figures.bars([1, 2], ["a", "b"], reference={"chance": 0.5}, **k),
     "curves": lambda **k: figures.curves([0, 1, 2], {"a": [1, 2, 3], "b": [1, 2, 3]}, **k),
+    "scatter": lambda **k: figures.scatter(PHOTOS[:, 0, :2, 0], [0, 1, 1, 0, 1], ["a", "b"], **k),
 }
 
 
@@ -264,6 +277,17 @@ def test_curve_with_one_point_and_gaps():
     pixels_of(figure)
 
 
+def test_scatter_names_each_kind_at_the_median_of_its_points():
+    points = np.array([[0, 0], [2, 0], [0, 4], [10, 10]])
+    _, axes = figures.scatter(points, [1, 1, 1, 0], ["far", "near", "absent"])
+    assert {t.get_text(): t.get_position() for t in axes.texts} == {"near": (0, 0), "far": (10, 10)}
+    assert len(axes.get_xticks()) == 0
+    colours = [tuple(dots.get_facecolor()[0, :3]) for dots in axes.collections]
+    assert len(set(colours)) == 2 and [len(dots.get_offsets()) for dots in axes.collections] == [1, 3]
+    _, axes = figures.scatter(points, [1, 1, 1, 0], ["far", "near"], named=False, x_label="component 1")
+    assert not axes.texts and len(axes.get_xticks()) and axes.get_xlabel() == "component 1"
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -275,6 +299,8 @@ def test_curve_with_one_point_and_gaps():
         lambda: figures.activation_grid(PHOTOS[:, 0], channels=[9]),
         lambda: figures.overlay(PHOTOS[:2], PHOTOS[:3, 0]),
         lambda: figures.curves([1], {}),
+        lambda: figures.scatter(np.zeros((3, 3)), [0, 0, 0], ["a"]),
+        lambda: figures.scatter(np.zeros((3, 2)), [0, 0, 1], ["a"]),
     ],
 )
 def test_wrong_arguments_get_one_sentence(call):

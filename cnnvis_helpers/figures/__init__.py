@@ -3,8 +3,9 @@
     grids      image_grid, filter_grid, grey_grid, activation_grid, overlay     pictures in a grid
     labels     label_maps                                                       label maps and their names
     charts     bars, curves                                                     numbers
+    scatter    scatter                                                          points with labels in a plane
     style      panels, show, png                                                compose a figure, show it
-    raster     tile, colourise, blend, enlarge, frame, as_uint8, as_array       arrays to pixels, fast
+    raster     tile, colourise, blend, enlarge, frame, boxed, as_uint8, as_array  arrays to pixels, fast
     lettering  lettered, colour_scale, beside                                   text on pixels, fast
 
     figures.show(figures.image_grid(images[:6], titles=names), "Six test images, one of each class.")
@@ -23,12 +24,14 @@ from .raster import (
     as_array,
     as_uint8,
     blend,
+    boxed,
     colourise,
     enlarge,
     frame,
     limits_of,
     tile,
 )
+from .scatter import scatter
 from .style import panels, png, show
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "bars",
     "beside",
     "blend",
+    "boxed",
     "colour_scale",
     "colourise",
     "curves",
@@ -55,6 +59,7 @@ __all__ = [
     "overlay",
     "panels",
     "png",
+    "scatter",
     "show",
     "tile",
 ]

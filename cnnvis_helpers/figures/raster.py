@@ -8,6 +8,7 @@ colourise               a map of numbers -> (H, W, 3) uint8
 blend                   a map laid over an image -> (H, W, 3) uint8
 enlarge                 resize pixels, crisp or smooth
 frame                   paint a coloured border inside a picture
+boxed                   an enlarged picture with boxes drawn on it
 tile                    pictures side by side -> one array
 
 picture = tile([image, colourise(activation[3])], columns=2, scale=2)
@@ -151,6 +152,30 @@ def frame(pixels: Any, colour: str = "#D55E00", width: int = 2) -> Pixels:
     out = as_uint8(pixels).copy()
     rgb = rgb_of(colour)
     out[:width], out[-width:], out[:, :width], out[:, -width:] = rgb, rgb, rgb, rgb
+    return out
+
+
+def boxed(
+    image: Any,
+    boxes: Sequence[Sequence[int]],
+    factor: float = 1,
+    colours: Sequence[str] = ("#D55E00",),
+    width: int = 2,
+) -> Pixels:
+    """Return `image` enlarged smoothly `factor` times, with boxes drawn inside their edges, uint8.
+
+    A box is (top, left, bottom, right) in pixels of `image`, bottom and right excluded; what hangs over the border
+    is cut off. It has a line of `width` pixels in its colour (the colours begin again after the last) within a
+    white one, so that it is seen on any ground.
+    """
+    picture = as_uint8(image)
+    height, across = (round(side * factor) for side in picture.shape[:2])
+    out = enlarge(picture, (height, across), smooth=True).copy()
+    for i, box in enumerate(boxes):
+        top, left, bottom, right = (max(0, round(side * factor)) for side in box)
+        inside = out[top:bottom, left:right]
+        if inside.size:
+            inside[:] = frame(frame(inside, "white", width + 1), colours[i % len(colours)], width)
     return out
 
 
