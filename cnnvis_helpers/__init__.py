@@ -10,11 +10,12 @@ The world and the networks
 Methods: models and tensors in, tensors out
     filters          weights as pictures, and measures of them          lecture 01
     activations      sparsity, locality and dead units                  lecture 01
-    receptive_field  which pixels a unit can see, derived and measured
+    receptive_field  which pixels a unit can see, derived and measured  lecture 02
     survey           top activations, moments and thresholds in one resumable pass
-    patches, codes   what units answer to; what a layer's vectors know
-    saliency, class_activation, occlusion, rise     which pixels made the decision
-    segmentation     from a saliency map to a mask
+    patches, codes   what units answer to; what a layer's vectors know  lecture 02
+    saliency, class_activation, occlusion, rise     which pixels made the decision: lecture 03
+    attribution      all these maps by one call, and their scores       lecture 03
+    segmentation     from a saliency map to a mask                      lecture 03
     faithfulness, sanity                            is a map right; nulls, lost weights, intervals
     synthesis        images that maximise a class                       lecture 00
 What a notebook shows

@@ -125,6 +125,7 @@ def probe(
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     table = _table(codes)
     names = _labels(labels, table)
@@ -136,14 +137,16 @@ def probe(
         other = _table(test[0])
         if other.shape[1] != table.shape[1]:
             raise ValueError(f"The test codes have {other.shape[1]} columns, the others {table.shape[1]}.")
-        return float((classifier.fit(table, names).predict(other) == _labels(test[1], other)).mean())
+        with threadpool_limits(1):  # a fit is a thousand small products, on which threads wait for each other
+            return float((classifier.fit(table, names).predict(other) == _labels(test[1], other)).mean())
     if not 2 <= folds <= counts.min():
         fewest = classes[counts.argmin()]
         raise ValueError(
             f"folds must be from 2 to {counts.min()}, the images of class {fewest}, not {folds}."
         )
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return float((cross_val_predict(classifier, table, names, cv=split) == names).mean())
+    with threadpool_limits(1):
+        return float((cross_val_predict(classifier, table, names, cv=split) == names).mean())
 
 
 def embed(

@@ -18,7 +18,7 @@ PHOTOS = RNG.random((5, 3, 8, 8)).astype(np.float32)
 
 
 def pixels_of(figure: Figure) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(figures.png(figure))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(figures.encoded(figure)[1])).convert("RGB"))
 
 
 # --- arrays to pixels ----------------
@@ -270,6 +270,14 @@ def test_curves_name_the_lines_at_their_ends_without_overlap():
         figures.curves([0, 1], {"a": [1, 2], "b": [1]})
 
 
+def test_column_heads_take_no_room_between_the_rows():
+    heads = ["a", "b", "", "", "", ""]
+    high = [
+        pixels_of(figures.image_grid(PHOTOS[[0] * 6], t, 2)[0]).shape[0] for t in (None, heads, ["a"] * 6)
+    ]
+    assert 10 < high[1] - high[0] == pytest.approx((high[2] - high[0]) / 3, abs=1)
+
+
 def test_curve_with_one_point_and_gaps():
     figure, _ = figures.curves([3], {"a": [1.0]})
     pixels_of(figure)
@@ -277,10 +285,10 @@ def test_curve_with_one_point_and_gaps():
     pixels_of(figure)
 
 
-def test_scatter_names_each_kind_at_the_median_of_its_points():
+def test_scatter_names_each_kind_above_its_points():
     points = np.array([[0, 0], [2, 0], [0, 4], [10, 10]])
     _, axes = figures.scatter(points, [1, 1, 1, 0], ["far", "near", "absent"])
-    assert {t.get_text(): t.get_position() for t in axes.texts} == {"near": (0, 0), "far": (10, 10)}
+    assert {t.get_text(): t.xy for t in axes.texts} == {"near": (0, pytest.approx(2.4)), "far": (10, 10)}
     assert len(axes.get_xticks()) == 0
     colours = [tuple(dots.get_facecolor()[0, :3]) for dots in axes.collections]
     assert len(set(colours)) == 2 and [len(dots.get_offsets()) for dots in axes.collections] == [1, 3]
@@ -327,10 +335,14 @@ def test_show_gives_alt_text_and_a_sentence_and_closes(monkeypatch):
         figures.show(figures.bars([1], ["a"]), " ")
 
 
-def test_png_is_small_and_true():
+def test_a_palette_is_used_where_it_cannot_be_seen_and_jpeg_where_png_is_large():
     smooth = np.linspace(0, 1, 200)[None, :, None] * np.ones((200, 1, 3))
     figure, _ = figures.image_grid([smooth] * 6)
-    assert len(figures.png(figure)) < 40_000
+    kind, content = figures.encoded(figure)
+    assert kind == "image/png" and len(content) < 40_000
     noise = RNG.random((6, 3, 100, 100))
     figure, _ = figures.image_grid(noise)
-    assert len(figures.png(figure, most_bytes=10_000)) < len(figures.png(figure, most_bytes=10**7)) / 2
+    (png, large), (jpeg, small) = figures.encoded(figure, most_bytes=10**7), figures.encoded(figure, 10_000)
+    assert (png, jpeg) == ("image/png", "image/jpeg") and len(small) < len(large) / 2
+    exact, lossy = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (large, small))
+    assert exact.shape == lossy.shape and abs(exact.mean() - lossy.mean()) < 2

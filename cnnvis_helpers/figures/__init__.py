@@ -4,7 +4,7 @@
     labels     label_maps                                                       label maps and their names
     charts     bars, curves                                                     numbers
     scatter    scatter                                                          points with labels in a plane
-    style      panels, show, png                                                compose a figure, show it
+    style      panels, show, encoded                                                compose a figure, show it
     raster     tile, colourise, blend, enlarge, frame, boxed, as_uint8, as_array  arrays to pixels, fast
     lettering  lettered, colour_scale, beside                                   text on pixels, fast
 
@@ -32,7 +32,7 @@ from .raster import (
     tile,
 )
 from .scatter import scatter
-from .style import panels, png, show
+from .style import encoded, panels, show
 
 __all__ = [
     "CATEGORICAL",
@@ -48,6 +48,7 @@ __all__ = [
     "colour_scale",
     "colourise",
     "curves",
+    "encoded",
     "enlarge",
     "filter_grid",
     "frame",
@@ -58,7 +59,6 @@ __all__ = [
     "limits_of",
     "overlay",
     "panels",
-    "png",
     "scatter",
     "show",
     "tile",

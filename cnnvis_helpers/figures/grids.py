@@ -76,7 +76,7 @@ def _sheet(
     high = max((t.count("\n") + 1 for t in above), default=0) * line + 4 if above else 0
     low = max((t.count("\n") + 1 for t in below), default=0) * line + 3 if below else 0
     left = round(max(map(len, rows)) * 0.6 * 9 * 110 / 72) + 8 if rows else 0
-    step = gap + high + low
+    step = gap + low + (high if any((above or [])[columns:]) else 0)  # column heads need no room further down
     raster = tile(tiles, columns, (step, gap), background=background)
     figure, axes = canvas(raster, header=high, footer=low, left=left, **canvas_options)
     framed = set(framed)

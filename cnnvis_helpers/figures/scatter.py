@@ -38,8 +38,8 @@ def scatter(
 ) -> tuple[Figure, Axes]:
     """Draw points (N, 2), each in the colour of its label; one unit is as long across as up.
 
-    `labels` (N,) are positions in `names`. `named` writes each name at the median of its points: where the kinds
-    do not gather, leave it out. The axes have no numbers unless they have a label (t-SNE's mean nothing). `size` is
+    `labels` (N,) are positions in `names`. `named` writes each name above its points, in their middle: where the kinds do not
+    gather, leave it out. The axes have no numbers unless they have a label (t-SNE's mean nothing). `size` is
     a dot's area in square points. There are 16 colours; further kinds begin again. ValueError for other shapes and
     for labels without a name.
     """
@@ -60,18 +60,12 @@ def scatter(
         )
         if named:
             halo = [withStroke(linewidth=2.5, foreground="white")]
-            x, y = np.median(mine, 0)
-            axes.text(
-                x,
-                y,
-                names[kind],
-                ha="center",
-                va="center",
-                size=9,
-                weight="bold",
-                color=INK,
-                path_effects=halo,
-            )
+            x, y = (
+                np.median(mine[:, 0]),
+                np.quantile(mine[:, 1], 0.8),
+            )  # above the points, which it must not hide
+            place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+            axes.annotate(names[kind], (x, y), **place, size=9, weight="bold", color=INK, path_effects=halo)
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(bool(x_label or y_label))
     if x_label or y_label:

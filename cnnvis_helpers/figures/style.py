@@ -5,7 +5,7 @@
     styled           decorator: draw in the look of the course, the reader's rcParams untouched
     canvas           a figure that shows a raster pixel for pixel, with title, caption, colour bar
     panels           a figure with rows x columns of empty axes, to pass on as `axes=`
-    png              a figure -> PNG bytes, as small as its looks allow
+    encoded          a figure -> PNG or JPEG bytes, as small as its looks allow
     show             a figure -> the notebook, with alt text; the figure is closed
 
 Figures are built on `matplotlib.figure.Figure`, never through pyplot: there is no global state to leak.
@@ -217,43 +217,44 @@ def charted(width: float, height: float, caption: str | None) -> tuple[Figure, A
     return figure, axes
 
 
-def png(figure: Figure, most_bytes: int = 260_000) -> bytes:
-    """Return `figure` as PNG bytes, optimised.
+def encoded(figure: Figure, most_bytes: int = 200_000) -> tuple[str, bytes]:
+    """Return `figure` as a picture file: its media type, "image/png" or "image/jpeg", and the bytes.
 
-    A palette of 256 colours is used where it cannot be seen (999 of 1,000 pixels within 6 levels of 255), or
-    where the picture would take more than `most_bytes` otherwise: a notebook must stay small.
+    A notebook must stay small. PNG with a palette of 256 colours is taken where it cannot be seen (999 of 1,000
+    pixels within 6 levels of 255), full PNG where it has at most `most_bytes`, and JPEG for all else: figures made
+    of photographs, which a palette would spoil.
     """
     with matplotlib.rc_context(LOOK):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=figure.dpi)
     picture = Image.open(buffer).convert("RGB")
-    reduced = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+    reduced = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     change = np.abs(np.asarray(reduced.convert("RGB"), np.int16) - np.asarray(picture, np.int16)).max(axis=2)
-    if np.quantile(change, 0.999) <= 6:
-        return _saved(reduced)
-    full = _saved(picture)
-    return full if len(full) <= most_bytes else _saved(reduced)
+    full = _saved(reduced if np.quantile(change, 0.999) <= 6 else picture, "PNG")
+    if len(full) <= most_bytes:
+        return "image/png", full
+    return "image/jpeg", _saved(picture, "JPEG", quality=78)
 
 
-def _saved(picture: Image.Image) -> bytes:
+def _saved(picture: Image.Image, kind: str, **options: int) -> bytes:
     out = io.BytesIO()
-    picture.save(out, format="PNG", optimize=True)
+    picture.save(out, format=kind, optimize=True, **options)
     return out.getvalue()
 
 
-def show(figure: Figure | tuple[Figure, Any], alt: str, most_bytes: int = 260_000) -> None:
+def show(figure: Figure | tuple[Figure, Any], alt: str, most_bytes: int = 200_000) -> None:
     """Display `figure` (or a plot function's (figure, axes)) in the notebook, and close it.
 
     `alt` is the sentence that a reader who cannot see the picture gets: it is stored as the output's plain
-    text and as the PNG's alt text. `most_bytes`: see `png`. ValueError where `alt` is empty.
+    text and as the picture's alt text. `most_bytes`: see `encoded`. ValueError where `alt` is empty.
     """
     if not alt.strip():
         raise ValueError("alt is empty: say in a sentence what the figure shows")
     from IPython.display import display
 
     drawn = figure[0] if isinstance(figure, tuple) else figure
-    data = {"image/png": png(drawn, most_bytes), "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+    kind, content = encoded(drawn, most_bytes)
+    display({kind: content, "text/plain": alt}, raw=True, metadata={kind: {"alt": alt}})
     if "matplotlib.pyplot" in sys.modules:  # a reader may pass a figure of their own
         sys.modules["matplotlib.pyplot"].close(drawn)
     drawn.clear()

@@ -153,6 +153,78 @@ def test_studio(opened, changed):
     assert opened.errors == []
 
 
+LOOKING = """
+import torch
+from cnnvis_helpers import controls, diorama, receptive_field, survey, zoo
+
+net, sample = zoo.load("diorama/alexnet"), diorama.sample(32)
+titles = [diorama.CLASSES[label] for label in sample.labels]
+(top,) = survey.survey(net.model, net.prepare(sample.images), [survey.TopK("relu5", 9)])
+fields = {"relu5": receptive_field.receptive_field(net.model, "relu5", (96, 96))}
+with torch.no_grad():
+    y = net.model(net.prepare(sample.images))
+"""
+
+
+def nudge(opened, control, label, key="ArrowRight"):
+    """Move the slider called `label` by one step, by keyboard."""
+    slider = control.locator(".widget-slider", has=opened.page.locator(".widget-label", has_text=label))
+    slider.locator(".noUi-handle").focus()
+    opened.page.keyboard.press(key)
+
+
+def test_units_codes_occluder_and_maps(opened, changed):
+    """The controls of lectures 02 and 03, by keyboard and by mouse."""
+    (opened.lab.folder / "looking.ipynb").write_text(
+        notebook(
+            LOOKING,
+            "controls.unit_browser({'trained': [top]}, fields, sample.images, titles)",
+            "controls.embedding_explorer({'trained': {'logits': y}}, sample.images, sample.labels, diorama.CLASSES)",
+            "controls.occluder(net, sample.images[:4], titles=titles[:4])",
+            "controls.map_panel(net, sample.images[:3], 'relu5', masks=sample.instance[:3], titles=titles[:3])",
+        )
+    )
+    opened.open("looking.ipynb")
+    opened.run_all(seconds=120)
+    assert not opened.error_outputs()
+
+    units = control_with(opened, "Unit")
+    picture = units.locator("img").first
+    source = changed(picture, None, lambda: None)
+    changed(picture, source, lambda: nudge(opened, units, "Unit"))
+    units.get_by_role("status").filter(has_text="relu5, 1 of").first.wait_for()
+    opened.screenshot("unit_browser", units)
+
+    codes = control_with(opened, "Map by")
+    picture = codes.locator("img").first
+    source = changed(picture, None, lambda: None)
+    changed(picture, source, lambda: codes.locator(".widget-button").first.click())
+    whole = codes.locator("img").last
+    source = changed(whole, None, lambda: None)
+    changed(whole, source, lambda: codes.locator("select").last.select_option("pictures"))
+    opened.screenshot("embedding_explorer", codes)
+
+    hiding = control_with(opened, "Hide with")
+    picture = hiding.locator("img").first
+    source = changed(picture, None, lambda: None)
+    for label in ("Across", "Up", "Window"):
+        source = changed(picture, source, lambda label=label: nudge(opened, hiding, label))
+    changed(picture, source, lambda: hiding.locator("select").first.select_option("black"))
+    opened.screenshot("occluder", hiding)
+
+    maps = control_with(opened, "Class")
+    picture = maps.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: maps.locator("select").first.select_option(index=1))
+    maps.get_by_role("button", name="All maps").click()
+    maps.get_by_role("status").filter(has_text="Done").first.wait_for(timeout=60_000)
+    opened.screenshot("map_panel", maps)
+    maps.get_by_role("button", name="All maps").click()
+    maps.get_by_role("button", name="Stop").click()
+    maps.get_by_role("status").filter(has_text="Stopped").first.wait_for()
+    assert opened.errors == []
+
+
 @pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
 def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""
