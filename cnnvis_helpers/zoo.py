@@ -89,6 +89,7 @@ EMBEDDED: Mapping[str, Embedded] = {
         "eight classes, each always in a place of its own: a short cut", classes=_EIGHT
     ),
     "diorama/alexnet-unbiased": Embedded("the same eight classes, each in all eight places", classes=_EIGHT),
+    "diorama/alexnet-robust": Embedded("the base, then trained to withstand small changes of the image"),
     "photos/alexnet": Embedded("trained on photographs of 99 categories", _PHOTOS),
     "photos/alexnet-untrained": Embedded("the same before its first step", _PHOTOS, trained=False),
     "photos/alexnet-robust": Embedded("then trained to withstand small changes of the image", _PHOTOS),

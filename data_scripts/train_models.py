@@ -50,6 +50,7 @@ RECIPES = {
         Recipe("alexnet-stride4"),
         Recipe("alexnet-biased", places="tied"),
         Recipe("alexnet-unbiased", places="free"),
+        Recipe("alexnet-robust", continues="alexnet", epochs=3, lr=0.01, dropout=0.2, epsilon=4 / 255),
         Recipe("alexnet", "photos", **PHOTOS),
         Recipe("resnet", "photos", **PHOTOS | {"epochs": 30}),
         Recipe(

@@ -71,7 +71,7 @@ def measure(recipe: Recipe, model: nn.Module, test: Images) -> dict[str, Any]:
     if test.hidden is not None:
         clear = test.hidden < 0.1
         figures["test_clear"] = right[clear].float().mean().item() if clear.any() else None
-    if recipe.family == "photos":
+    if recipe.family == "photos" or recipe.epsilon:
         figures["projected_gradient"] = robust_accuracy(model, test)
     return {k: v if v is None else round(v, 4) for k, v in figures.items()} | {
         "worst_class": worst,
