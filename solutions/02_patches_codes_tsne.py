@@ -507,10 +507,10 @@ for name in three:
 
 # %% [markdown]
 # **What to notice.** Filters of the first layer find what they look like: a dark bar, a bright edge, a patch of one colour, wherever it is. In the
-# middle layer the patches are beaks, wheels, roofs, windows: parts, and often from different classes, since a wheel is a wheel. In
-# the last layer many rows are one class, in many colours and scenes. But not all. Some rows hold two classes that have nothing to do with each other,
-# such as fish and cars, or cats and aeroplanes. Such units are called *polysemantic*. If you show only your favourite rows, nobody will
-# know.
+# middle layer the patches are beaks, wheels, gables, windscreens: parts, and often from different classes, since a wheel is a wheel. In
+# the last layer most rows are one class, in many colours and scenes; unit 48 wants the head of a flower, unit 64 its leaves. But not all. Unit 0
+# likes birds, dogs and fish; unit 32 of the middle layer likes wheels, and now and then a dark head. Is that one concept, "round and dark", or two? Units that answer to
+# things that have nothing to do with each other are called *polysemantic*. If you show only your favourite rows, nobody will know.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2 · Two machines
@@ -932,8 +932,8 @@ claim(
 # %% [markdown]
 # **What to notice.** In the hidden layers Szegedy et al. are right: random directions of relu7 are as pure as its units, in all four networks, even a little purer. In the
 # last convolution layer it depends on the network. In two of four the units are clearly purer, in the others not beyond doubt. Whatever an
-# axis is, it is no law. And mind the second number: the directions' best images are *fewer different* ones. A few loud images win in many
-# directions at once, which makes directions look pure together.
+# axis is, it is no law. And mind the second number: in the convolution layers the directions' best images are *fewer different* ones. A few loud images win in many
+# directions at once, and such directions are not a choice of their own.
 #
 # ### Is a rotation a no-op?
 #
@@ -1244,8 +1244,8 @@ claim(
 
 # %% [markdown]
 # **What to notice.** The islands are the same in all four maps: who belongs together is a fact of the codes. Everything else moves. Their sizes follow the perplexity; who lies next to whom
-# changes with the start. The distances between classes on the map agree a little with those in the space, at best as well as in PCA; the sizes of the islands say next to nothing,
-# while PCA shows them well.
+# changes with the start. The distances between classes on the map agree a little with those in the space, at best as well as in PCA. The sizes of the islands say next to nothing
+# in three of the four maps; only a perplexity of 100, a fifth of all codes, keeps some of them.
 #
 # ### The picture grid
 #
@@ -1412,7 +1412,7 @@ print(
 )
 
 # %% [markdown]
-# **What to notice.** The same kinds of units as in the drawings: bright arcs on dark ground (unit 24), a highlight (48), a slanted edge between light and dark, one colour of a suit (168). Nine
+# **What to notice.** Units like those of the drawings: the rims of a cup and of a lens (units 0 and 96), a bright band on dark ground (64), a row of balusters (128). Nine
 # pieces of six photographs are a small world, and the nine best often come from one of them. Real data sets have thousands of images, and `survey` takes them as they come.
 #
 # ### Codes off the shelf
