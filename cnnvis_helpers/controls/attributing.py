@@ -79,9 +79,9 @@ class Occluder(base.Control):
             widgets.VBox(
                 [
                     base.row(self.image, self.window, self.fill),
-                    base.row(self.up, self.picture, self.answer),
-                    base.row(self.across),
+                    base.row(self.up, widgets.VBox([self.picture, self.across])),
                     self.text,
+                    self.answer,
                 ],
                 layout=widgets.Layout(max_width="1040px"),
             ),
