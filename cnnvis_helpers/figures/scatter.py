@@ -64,7 +64,12 @@ def scatter(
                 np.median(mine[:, 0]),
                 np.quantile(mine[:, 1], 0.8),
             )  # above the points, which it must not hide
-            place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+            place: dict[str, Any] = {
+                "xytext": (0, 2),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "bottom",
+            }
             axes.annotate(names[kind], (x, y), **place, size=9, weight="bold", color=INK, path_effects=halo)
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(bool(x_label or y_label))
