@@ -146,6 +146,7 @@ def stored(path: Path = TABLE) -> pd.DataFrame:
     A row for each image, its number in the test split as index. The columns have three levels: method; kind of map;
     score. Kinds are "trained", "shuffled" (the map of another image) and "untrained" (the map of the network before
     its first step, scored on the trained one). The methods "noise", "centre" and "area" know nothing of the image;
-    theirs is the kind "null". NaN: a map without a positive value has no share inside. Written by `data_scripts/score_maps.py`, rounded to three digits.
+    theirs is the kind "null". NaN: a map without a positive value has no share inside. Written by
+    `data_scripts/score_maps.py`, rounded to three digits.
     """
     return pd.read_csv(path, header=[0, 1, 2], index_col=0).sort_index(axis=1) / 1000

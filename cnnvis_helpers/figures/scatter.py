@@ -38,9 +38,9 @@ def scatter(
 ) -> tuple[Figure, Axes]:
     """Draw points (N, 2), each in the colour of its label; one unit is as long across as up.
 
-    `labels` (N,) are positions in `names`. `named` writes each name above its points, in their middle: where the kinds do not
-    gather, leave it out. The axes have no numbers unless they have a label (t-SNE's mean nothing). `size` is
-    a dot's area in square points. There are 16 colours; further kinds begin again. ValueError for other shapes and
+    `labels` (N,) are positions in `names`. `named` writes each name above its points, in their middle: where the
+    kinds do not gather, leave it out. The axes have no numbers unless they have a label (t-SNE's mean nothing). `size`
+    is a dot's area in square points. There are 16 colours; further kinds begin again. ValueError for other shapes and
     for labels without a name.
     """
     places, kinds = as_array(points).astype(float), as_array(labels).astype(int)
