@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from cnnvis_helpers import controls, diorama, zoo
+from cnnvis_helpers import controls, diorama, receptive_field, survey, zoo
 
 
 def median_ms(action: Callable[[int], object], runs: Iterable[int]) -> float:
@@ -41,6 +41,12 @@ def main() -> None:
         images[0],
     )
     studio = controls.studio(net)
+    sample = diorama.sample(16)
+    occluder = controls.occluder(net, sample.images)
+    projector = controls.projector(net, sample.images, ["relu3", "relu5"])
+    (top,) = survey.survey(net.model, net.prepare(sample.images), [survey.TopK("relu5", 9)])
+    field = receptive_field.receptive_field(net.model, "relu5", (96, 96))
+    units = controls.unit_browser({"trained": [top]}, {"relu5": field}, sample.images, [""] * 16)
     browser = controls.filter_browser({"trained": net, "untrained": zoo.load("diorama/alexnet-untrained")})
     for i in range(64):  # draws the tiles of all materials once
         diorama.render("test", i)
@@ -58,6 +64,9 @@ def main() -> None:
         "explorer: image": move(explorer.image, 16),
         "training slider: step": lambda i: setattr(training.step, "value", training.step.options[i % 8]),
         "studio: image": move(studio.number, 200),
+        "occluder: across": move(occluder.across, 60),
+        "projector: unit": move(projector.unit, 60),
+        "unit browser: unit": move(units.channel, 60),
         "filter browser: network": lambda i: setattr(
             browser.network, "value", ("trained", "untrained")[i % 2]
         ),
