@@ -17,7 +17,10 @@ Methods: models and tensors in, tensors out
     attribution      all these maps by one call, and their scores       lecture 03
     segmentation     from a saliency map to a mask                      lecture 03
     faithfulness, sanity                            is a map right; nulls, lost weights, intervals
-    synthesis        images that maximise a class                       lecture 00
+    backward_rules, deconvnet       what made a unit fire: lecture 04
+    inversion        images with the same code                          lecture 05
+    objectives, image_params, synthesis, facets     images that maximise a class or a unit: lecture 05
+    dreams, deep_inversion          what a layer sees in a photograph, and in nothing: lecture 05
 What a notebook shows
     figures          one look for every picture
     controls         sliders, browsers and explorers

@@ -7,7 +7,11 @@
     occluder           hide a part of an image, and what a network then says
     map_panel          the maps of six methods for any class of an image
     map_tile           a map over its image, as pixels
+    projector          image x layer x unit: what made it fire, by three rules at the ReLUs
+    projection_tile    a signed projection as a picture centred on grey, as pixels
+    in_box             what of an image or projection lies in a receptive field
     unit_browser       layer x channel: the images that activate it most, with receptive fields
+    synthesiser        an image for any class, channel or unit, with knobs and a film of the run
     embedding_explorer network x layer: a map of the images' codes, and nearest neighbours
 
     explorer(net, images, titles=names)          # last line of a cell
@@ -19,6 +23,8 @@ from .attributing import MapPanel, Occluder, map_panel, map_tile, occluder
 from .browsing import FilterBrowser, filter_browser
 from .drawing import Studio, studio
 from .exploring import Explorer, explorer
+from .projecting import Projector, in_box, projection_tile, projector
+from .synthesising import Synthesiser, synthesiser
 from .training import TrainingSlider, training_slider
 from .units import EmbeddingExplorer, UnitBrowser, embedding_explorer, unit_browser
 
@@ -28,16 +34,22 @@ __all__ = [
     "FilterBrowser",
     "MapPanel",
     "Occluder",
+    "Projector",
     "Studio",
+    "Synthesiser",
     "TrainingSlider",
     "UnitBrowser",
     "embedding_explorer",
     "explorer",
     "filter_browser",
+    "in_box",
     "map_panel",
     "map_tile",
     "occluder",
+    "projection_tile",
+    "projector",
     "studio",
+    "synthesiser",
     "training_slider",
     "unit_browser",
 ]

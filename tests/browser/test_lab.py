@@ -225,6 +225,38 @@ def test_units_codes_occluder_and_maps(opened, changed):
     assert opened.errors == []
 
 
+def test_projections_and_synthesis(opened, changed):
+    """The controls of lectures 04 and 05: another unit; an image made, stopped on the way, and its film."""
+    (opened.lab.folder / "making.ipynb").write_text(
+        notebook(
+            LOOKING,
+            "controls.projector(net, sample.images[:4], ['relu3', 'relu5'], titles=titles[:4])",
+            "controls.synthesiser([net])",
+        )
+    )
+    opened.open("making.ipynb")
+    opened.run_all(seconds=120)
+    assert not opened.error_outputs()
+
+    back = control_with(opened, "Unit")
+    picture = back.locator("img").first
+    source = changed(picture, None, lambda: None)
+    changed(picture, source, lambda: nudge(opened, back, "Image"))
+    opened.screenshot("projector", back)
+
+    making = control_with(opened, "Recipe")
+    picture = making.locator("img").first
+    before = picture.get_attribute("src")
+    making.get_by_role("button", name="Start").click()
+    changed(picture, before, lambda: None)
+    making.get_by_role("button", name="Stop").click()
+    making.get_by_role("status").filter(has_text="Stopped").first.wait_for()
+    source = picture.get_attribute("src")
+    changed(picture, source, lambda: nudge(opened, making, "Film", "ArrowLeft"))
+    opened.screenshot("synthesiser", making)
+    assert opened.errors == []
+
+
 @pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
 def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""
