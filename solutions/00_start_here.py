@@ -70,7 +70,7 @@ all_is_well = selftest.run()
 # | 10 | Texture and style | Which layers carry what? |
 # | 11 | What do they really know? | Where is it right, and are you better? |
 #
-# Lectures 00 to 03 are here; the others are being written. Every lecture has the same form: an idea, the heart of
+# Lectures 00 to 05 are here; the others are being written. Every lecture has the same form: an idea, the heart of
 # the method in a few lines of code, a picture, and **a number under the picture** with its null beside it. Each ends
 # with exercises that check themselves.
 
