@@ -101,7 +101,8 @@ print(f"{net.name} says: {', '.join(said)}")
 #
 # $$V_\beta(x) = \frac1n \sum_{u,v} \Bigl( \bigl(x_{u+1,v} - x_{u,v}\bigr)^2 + \bigl(x_{u,v+1} - x_{u,v}\bigr)^2 \Bigr)^{\beta/2}$$
 #
-# makes neighbouring pixels alike ($u, v$ count rows and columns, $n$ pixels and colours). In the code below $\beta$ is 2 and $\lambda_\alpha$ is 0, and the
+# makes neighbouring pixels alike ($u, v$ count rows and columns, $n$ pixels and colours). In the code below $\beta$ is 2 and
+# $\lambda_\alpha$ is 0, and the
 # optimiser is Adam with a step that rises and falls; the paper takes gradient descent with momentum. `inversion.Cut` runs the network as far as
 # a layer.
 
@@ -191,7 +192,7 @@ claim(
     "05-inversion-depth",
     statement="From early layers the image can be recovered nearly exactly, from deeper ones less and less.",
     source="Mahendran & Vedaldi 2015",
-    measured=f"correlation with the own picture {own[layers[0]].mean():.1f} at {layers[0]}, {own[maps[-1]].mean():.1f} at {maps[-1]}, "
+    measured=f"correlation with the own picture {own[layers[0]].mean():.1f} at {layers[0]}, {own[maps[-1]].mean():z.1f} at {maps[-1]}, "
     f"{own[layers[-1]].mean():z.1f} at {layers[-1]}; with other pictures {other[layers[0]].mean():z.1f}; rank correlation with depth "
     f"{depth:.1f}",
     verdict="reproduced" if depth < -0.9 and first.low > 0.5 and last.high < first.low else "contradicted",
@@ -200,11 +201,13 @@ claim(
 # %% [markdown]
 # **What to notice.** Through the first pooling layer nearly everything survives, although it keeps only the largest of nine
 # neighbours. Then fine texture goes, then colour, then the background and the exact place of edges; from the fully connected layers there is hardly
-# anything left that you could name. Now look at the column *code error*: it stays small at every layer. The optimiser does not fail. It finds an image
+# anything left that you could name. Now look at the column *code error*: it stays small at every layer. The optimiser does not
+# fail. It finds an image
 # with the right code, and that image looks like nothing. **What you do not see is what the layer no longer cares about.**
 #
 # The last column is the other half of the story. An independently trained network still gives most inverses the answer that it gives the picture,
-# also where you see nothing; the pictures show different classes, so a wrong inverse would rarely agree. The class is in there, only not for your eyes.
+# also where you see nothing; the pictures show different classes, so a wrong inverse would rarely agree. The class is in there,
+# only not for your eyes.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1 · The error of a code
@@ -278,8 +281,10 @@ claim(
 )
 
 # %% [markdown]
-# **The exponent of the total variation.** With $\beta = 2$ a large step costs four times as much as two steps of half its size, so edges are spread out: they
-# blur. With $\beta = 1$ both cost the same, and sharp edges are allowed. But so are spikes: one pixel far from its neighbours. Mahendran and Vedaldi see them, and take a
+# **The exponent of the total variation.** With $\beta = 2$ a large step costs four times as much as two steps of half its size,
+# so edges are spread out: they
+# blur. With $\beta = 1$ both cost the same, and sharp edges are allowed. But so are spikes: one pixel far from its neighbours.
+# Mahendran and Vedaldi see them, and take a
 # $\beta$ between or above. The prior decides what you see, so look at three of them.
 
 # %%
@@ -324,14 +329,17 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** The code is the same in all three rows. With hardly any prior the image is noise from which you can guess a car. With $\beta = 2$ it is
-# soft; with $\beta = 1$ the flat parts are flatter, the edges sharper, and single pixels stand out at the wheels and the curtain. Half of what you see in such a
+# **What to notice.** The code is the same in all three rows. With hardly any prior the image is noise from which you can guess
+# a car. With $\beta = 2$ it is
+# soft; with $\beta = 1$ the flat parts are flatter, the edges sharper, and single pixels stand out at the wheels and the
+# curtain. Half of what you see in such a
 # picture was put there by the prior. Ask for it whenever someone shows you one.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2 · Total variation
 #
-# Write $V_2$ for a batch: the mean squared difference of vertical neighbours plus that of horizontal ones. Take means, so that one weight serves images of
+# Write $V_2$ for a batch: the mean squared difference of vertical neighbours plus that of horizontal ones. Take means, so that
+# one weight serves images of
 # every size, and leave out the pairs that would cross the border. Mind the axes: a well-known implementation differences colours and rows.
 
 
@@ -398,7 +406,8 @@ print(
 # (0; 0.5, 4; small norm 50), (0.3; none; small norm 20), (0.0001; 1, 4; none) and (0; 0.5, 4; small contribution 90).
 #
 # **Who is to judge?** Not the network that was asked: it is convinced by noise. Not you: you know the answer. Ask *another network* that
-# was trained on the same photographs with another architecture, `photos/resnet`. The null: the same images with their phases drawn at random. They have the same
+# was trained on the same photographs with another architecture, `photos/resnet`. The null: the same images with their phases
+# drawn at random. They have the same
 # waves and colours, but no shapes.
 
 
@@ -490,20 +499,28 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** Read the first line of numbers beside the first row of pictures. The network is certain of images in which you find the panda or the
-# umbrella because the title tells you to. The judge is not: 0.3. (Its mark stands beside each row.) Neither decay nor jitter alone changes that. The two settings of Yosinski et al. with a mild
-# blur and no harsh clipping (1 and 3) are easier on your eyes, and the judge gives them a little more; but only right after a blur (every fourth step):
-# one step later, as the claim shows, most of the gain is gone. Clipping by contribution (4) leaves a few dots, and strong decay (2) leaves nothing that the judge would know. Working from small to large helps. The largest gain is the last one, and it is no penalty at all: it
-# changes *how the image is written down*. In pixels a step moves every frequency alike. In waves scaled by $1/f$ it moves the long ones most, as they are strongest in photographs.
+# **What to notice.** Read the first line of numbers beside the first row of pictures. The network is certain of images in which
+# you find the panda or the
+# umbrella because the title tells you to. The judge is not: 0.3. (Its mark stands beside each row.) Neither decay nor jitter
+# alone changes that. The two settings of Yosinski et al. with a mild
+# blur and no harsh clipping (1 and 3) are easier on your eyes, and the judge gives them a little more; but only right after a
+# blur (every fourth step):
+# one step later, as the claim shows, most of the gain is gone. Clipping by contribution (4) leaves a few dots, and strong decay
+# (2) leaves nothing that the judge would know. Working from small to large helps. The largest gain is the last one, and it is
+# no penalty at all: it
+# changes *how the image is written down*. In pixels a step moves every frequency alike. In waves scaled by $1/f$ it moves the
+# long ones most, as they are strongest in photographs.
 #
-# And look at the robust network's row. You would say that it wins. The judge does not: it gives the standard network's images the same mark. So "better"
+# And look at the robust network's row. You would say that it wins. The judge does not: it gives the standard network's images
+# the same mark. So "better"
 # is true for your eyes, and this measure does not show it. Section 6 comes back to that.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3 · Pixels that contribute
 #
 # The fourth setting of Yosinski et al. clips pixels by *contribution*. Setting pixel $p$ to zero changes the wish $f$ by about
-# $|\sum_c x_{c,p}\, \partial f / \partial x_{c,p}|$, the sum over the three colours. Set all pixels to zero whose contribution is below the given percentile of
+# $|\sum_c x_{c,p}\, \partial f / \partial x_{c,p}|$, the sum over the three colours. Set all pixels to zero whose contribution
+# is below the given percentile of
 # this image's contributions. A pixel stays or goes as a whole.
 
 
@@ -520,7 +537,8 @@ def clip_contribution(x, gradient, percentile):
 checks.check_clip_contribution(clip_contribution)
 
 # %% [markdown]
-# The same on Diorama, all sixteen classes, by the best recipe. One thing is new: the middle of the image may change more than its border. Nguyen, Yosinski and Clune (2016) do
+# The same on Diorama, all sixteen classes, by the best recipe. One thing is new: the middle of the image may change more than
+# its border. Nguyen, Yosinski and Clune (2016) do
 # that so that one object grows, not many.
 
 # %%
@@ -551,14 +569,18 @@ for label, m in drawn.items():
     print(f"{label:9} an independent network names {hits} of {len(every)}, with random phases {null}")
 
 # %% [markdown]
-# **What to notice.** The robust network draws things that a child can name: a house with windows and a gable, a boat under sail, a person, a flower with leaves, a cup with its saucer (and a car with three wheels). The standard
-# network draws the same parts, scattered and covered with specks. But mind the numbers: the judge names all images of *both*. On Diorama it is too easy to please
+# **What to notice.** The robust network draws things that a child can name: a house with windows and a gable, a boat under
+# sail, a person, a flower with leaves, a cup with its saucer (and a car with three wheels). The standard
+# network draws the same parts, scattered and covered with specks. But mind the numbers: the judge names all images of *both*.
+# On Diorama it is too easy to please
 # to tell good from bad. Had we shown you its perfect score alone, you would have learnt nothing about the pictures.
 #
 # ## 3 · Units of every layer
 #
-# A class is only the last unit. Any other can be asked the same: maximise one unit, in the middle of its map, and cut out its receptive field (lecture 02). Beside it stands what the unit likes best
-# among 480 test images. The two answers are different in kind. A patch shows what came along with the cause; a synthesised image shows only what the unit asked for, but it
+# A class is only the last unit. Any other can be asked the same: maximise one unit, in the middle of its map, and cut out its
+# receptive field (lecture 02). Beside it stands what the unit likes best
+# among 480 test images. The two answers are different in kind. A patch shows what came along with the cause; a synthesised
+# image shows only what the unit asked for, but it
 # may be something that never occurs.
 
 # %%
@@ -621,13 +643,17 @@ for conv, (made_for, null) in ratio.items():
     )
 
 # %% [markdown]
-# **What to notice.** Nobody chose these units, and most pairs agree. Edges with their colours in conv1; corners, bars and round things in conv2; then windows, eyes and roofs; in conv4 and conv5 a
-# cat's face, a cup, a fish, a house. The made image drives its unit two to four times as far as anything in the data, and with its phases at random it does nothing: the shape
-# counts, not the colours. It leaves out what the unit does not ask for and overstates the rest, so read it as a caricature. Where the two differ, ask why. A car that was found may have been found for its wheel.
+# **What to notice.** Nobody chose these units, and most pairs agree. Edges with their colours in conv1; corners, bars and round
+# things in conv2; then windows, eyes and roofs; in conv4 and conv5 a
+# cat's face, a cup, a fish, a house. The made image drives its unit two to four times as far as anything in the data, and with
+# its phases at random it does nothing: the shape
+# counts, not the colours. It leaves out what the unit does not ask for and overstates the rest, so read it as a caricature.
+# Where the two differ, ask why. A car that was found may have been found for its wheel.
 #
 # ## 4 · More than one side
 #
-# What is a boat? From the side, with sails, without, in the rain. Ascent from noise finds one of them, or pieces of all. Nguyen, Yosinski and Clune (2016) start somewhere else: cluster the *codes* of real images of
+# What is a boat? From the side, with sails, without, in the rain. Ascent from noise finds one of them, or pieces of all.
+# Nguyen, Yosinski and Clune (2016) start somewhere else: cluster the *codes* of real images of
 # the class, and start from the mean image of each cluster. A mean image is a blur, but it has a colour, a horizon and a place for the object.
 
 # %%
@@ -695,13 +721,16 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** The start decides about the surroundings. From means, the boats lie in blue water, some high and some low in the picture, and the houses stand on brown ground; from noise
-# everything around them is grey. The thing itself differs less: much the same sail, much the same gable. The judge puts the images from means a little further apart, too little to be sure with three classes. In ImageNet,
+# **What to notice.** The start decides about the surroundings. From means, the boats lie in blue water, some high and some low
+# in the picture, and the houses stand on brown ground; from noise
+# everything around them is grey. The thing itself differs less: much the same sail, much the same gable. The judge puts the
+# images from means a little further apart, too little to be sure with three classes. In ImageNet,
 # where a class is more varied than here, the paper's facets differ more.
 #
 # ## 5 · DeepDream
 #
-# Now no wish of yours at all. Show a network a picture and say: *whatever you see there, I want more of it*. Mordvintsev, Olah and Tyka (2015) did it by a trick: run the picture up to a layer,
+# Now no wish of yours at all. Show a network a picture and say: *whatever you see there, I want more of it*. Mordvintsev, Olah
+# and Tyka (2015) did it by a trick: run the picture up to a layer,
 # hand the activation $f$ back as if it were a gradient, and change the picture along what arrives. It is no trick. The activation *is* a
 # gradient, that of $\tfrac12 \sum f^2$:
 #
@@ -720,8 +749,10 @@ print(
 )
 
 # %% [markdown]
-# Three things make dreams out of it. **Jitter**: move the picture a little at every step. **A normalised step**: divide by the mean absolute gradient, so that one rate serves all layers. **Octaves**: begin
-# with the picture small, so that the network's patterns are large in it; then enlarge what was added, put it on the next larger copy of the sharp picture, and go on.
+# Three things make dreams out of it. **Jitter**: move the picture a little at every step. **A normalised step**: divide by the
+# mean absolute gradient, so that one rate serves all layers. **Octaves**: begin
+# with the picture small, so that the network's patterns are large in it; then enlarge what was added, put it on the next larger
+# copy of the sharp picture, and go on.
 
 
 # %%
@@ -784,7 +815,8 @@ figures.show(
 )
 
 # %% [markdown]
-# What did the dream add? Measure it twice. The *wavelength* of what was added says how coarse it is. And: does another network see in it more than in the same waves with random phases? Take the judge's code of
+# What did the dream add? Measure it twice. The *wavelength* of what was added says how coarse it is. And: does another network
+# see in it more than in the same waves with random phases? Take the judge's code of
 # the picture and of the dream, and compare how far it moves.
 
 
@@ -817,14 +849,17 @@ for name, d in dreamt.items():
     )
 
 # %% [markdown]
-# **What to notice.** Low layers bring strokes, high layers bring things. relu2 makes a poster of flat areas and hard outlines. relu3 hatches. At relu5 petals grow on the cat's fur, yellow and orange blossoms on the
-# pagoda and on the sails: the network has learnt water lilies and lotus. Only there does another network see more in the dream than in random waves; what relu2 and relu3 add moves it less than noise would.
+# **What to notice.** Low layers bring strokes, high layers bring things. relu2 makes a poster of flat areas and hard outlines.
+# relu3 hatches. At relu5 petals grow on the cat's fur, yellow and orange blossoms on the
+# pagoda and on the sails: the network has learnt water lilies and lotus. Only there does another network see more in the dream
+# than in random waves; what relu2 and relu3 add moves it less than noise would.
 # The standard network, in the last column, adds curls. They are finer, 18 pixels against 26. To the judge both are worth nearly the same.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4 · One step of a dream
 #
-# `gradient` is a function: picture (3, H, W) → gradient of the same shape. Move the picture `down` rows and `right` columns (what leaves on one side enters on the other), ask for the gradient, move the gradient back, divide
+# `gradient` is a function: picture (3, H, W) → gradient of the same shape. Move the picture `down` rows and `right` columns
+# (what leaves on one side enters on the other), ask for the gradient, move the gradient back, divide
 # it by the mean of its absolute values, go `rate` times along it, and keep colours in [0, 1].
 
 
@@ -841,7 +876,8 @@ def dream_step(gradient, picture, down, right, rate):
 checks.check_dream_step(dream_step)
 
 # %% [markdown]
-# **A guide.** A dream need not follow the picture's own mood. Show the network a second picture, the guide, and let each place of the map go towards the place of the guide's map that it resembles
+# **A guide.** A dream need not follow the picture's own mood. Show the network a second picture, the guide, and let each place
+# of the map go towards the place of the guide's map that it resembles
 # most: maximise $\sum_p \max_q f_p \cdot g_q$, where $p$ runs over places of the picture and $q$ over places of the guide.
 
 # %%
@@ -895,19 +931,22 @@ for name in guides:
     )
 
 # %% [markdown]
-# **What to notice.** The dahlia covers the fur with many small petals and bends them around the eye. The cup makes it round and smooth. An independent network agrees: it finds each guide more in the dream that it led than in
+# **What to notice.** The dahlia covers the fur with many small petals and bends them around the eye. The cup makes it round and
+# smooth. An independent network agrees: it finds each guide more in the dream that it led than in
 # the other one. The numbers stand in the caption.
 #
 # ## 6 · Why do robust networks dream better?
 #
-# A robust network was trained on images that were changed against it at every step (lecture 06). It loses a little accuracy. Its class images and dreams look better, that everyone sees. *Why* is less
+# A robust network was trained on images that were changed against it at every step (lecture 06). It loses a little accuracy.
+# Its class images and dreams look better, that everyone sees. *Why* is less
 # clear, and three explanations are told. Each can be tested, since each says something about the gradient that all these methods climb.
 #
 # 1. **Its gradients are coarse.** Changes of single pixels do not impress it, so its gradient has less power at high frequencies.
 # 2. **Its gradients follow the image.** They align with edges and objects (Tsipras et al. 2019).
 # 3. **It wants what others want.** It uses features that other networks, and people, use too (Ilyas et al. 2019; Santurkar et al. 2019).
 #
-# First look: the gradient of ½ Σ f² at relu5, for a robust, a standard and an *untrained* network. The last one is the null: what it has, training did not bring.
+# First look: the gradient of ½ Σ f² at relu5, for a robust, a standard and an *untrained* network. The last one is the null:
+# what it has, training did not bring.
 
 # %%
 trios = {
@@ -1072,7 +1111,8 @@ claim(
 )
 
 # %% [markdown]
-# A fourth look: invert the code of the first fully connected layer, as in section 1. Engstrom et al. (2019) say that the codes of robust networks keep more of the image.
+# A fourth look: invert the code of the first fully connected layer, as in section 1. Engstrom et al. (2019) say that the codes
+# of robust networks keep more of the image.
 
 # %%
 kept, tiles = {}, []
@@ -1124,21 +1164,29 @@ claim(
 # **What to notice.** Four explanations, four fates.
 #
 # 1. *Coarse gradients*: yes, clearly and in both families. The share at low frequencies is more than twice that of the standard network.
-# 2. *They follow the edges*: yes, more than those of the standard network, at least on photographs. But the **untrained** network follows them most. Convolutions answer where something changes, with any
-#    weights. So alignment is nothing that robust training brought; it is something that standard training loses. Without the null you would have believed it.
-# 3. *Others want the same*: the families disagree. On Diorama an independent network is moved further by what the robust network wants; on photographs it is the other way round.
-# 4. *The code keeps more*: the inverses of the photographs look better (the rim of the cup, the roofs of the pagoda), and there the correlation rises a little; on dioramas it does not. Six images are too few to be sure.
+# 2. *They follow the edges*: yes, more than those of the standard network, at least on photographs. But the **untrained**
+#    network follows them most. Convolutions answer where something changes, with any
+#    weights. So alignment is nothing that robust training brought; it is something that standard training loses. Without the
+#    null you would have believed it.
+# 3. *Others want the same*: the families disagree. On Diorama an independent network is moved further by what the robust
+#    network wants; on photographs it is the other way round.
+# 4. *The code keeps more*: the inverses of the photographs look better (the rim of the cup, the roofs of the pagoda), but their
+#    correlation with the picture does not measurably rise, in neither family. Six
+#    images are too few to be sure.
 #
-# What is left is the plainest explanation: a coarse gradient paints coarse shapes, and your eyes like coarse shapes. Whether robust networks *understand* more is not shown by their dreams.
+# What is left is the plainest explanation: a coarse gradient paints coarse shapes, and your eyes like coarse shapes. Whether
+# robust networks *understand* more is not shown by their dreams.
 #
 # ## 7 · Images from statistics alone
 #
-# A batch norm layer keeps, for each channel, the mean $\mu$ and the variance $\sigma^2$ of its input over all training images. So a trained network carries a faint memory of its data. Yin et al. (2020) use it: make images of given
+# A batch norm layer keeps, for each channel, the mean $\mu$ and the variance $\sigma^2$ of its input over all training images.
+# So a trained network carries a faint memory of its data. Yin et al. (2020) use it: make images of given
 # classes such that the statistics *of the batch* are those that are stored,
 #
 # $$\min_x \; \mathrm{CE}\bigl(y(x), c\bigr) + \lambda\, R(x) + \dots, \qquad R(x) = \sum_l \lVert \mu_l(x) - \mu_l \rVert_2 + \lVert \sigma^2_l(x) - \sigma_l^2 \rVert_2 ,$$
 #
-# where $l$ runs over the batch norm layers and CE is the cross-entropy. Two traps. The statistics are those of the layer's *input*, in evaluation mode: in training mode the layer would replace the stored
+# where $l$ runs over the batch norm layers and CE is the cross-entropy. Two traps. The statistics are those of the layer's
+# *input*, in evaluation mode: in training mode the layer would replace the stored
 # ones. And the stored variance is an average of *unbiased* variances, so the batch's must be unbiased too.
 
 # %%
@@ -1218,14 +1266,20 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** The statistics bring back contrast and colour: dark spots on white instead of fog, a red strawberry, an orange pizza with its crust. They do not bring back the object. The other networks recognise both rows about
-# equally well, and so do you. Note also R itself: the made images reach a *smaller* one than real photographs. Six photographs are a small sample of the world, and their statistics differ from the stored averages; the optimiser hits the averages directly. A number
-# that you optimise is no measure of success. The paper's images are far better than these, with a network of fifty layers, a thousand classes and thousands of steps.
+# **What to notice.** The statistics bring back contrast and colour: dark spots on white instead of fog, a red strawberry, an
+# orange pizza with its crust. They do not bring back the object. The other networks recognise both rows about
+# equally well, and so do you. Note also R itself: the made images reach a *smaller* one than real photographs. Six photographs
+# are a small sample of the world, and their statistics differ from the stored averages; the optimiser hits the averages
+# directly. A number
+# that you optimise is no measure of success. The paper's images are far better than these, with a network of fifty layers, a
+# thousand classes and thousands of steps.
 #
 # ## 8 · Your own
 #
-# Choose a network, what to aim at, a recipe, and turn its knobs. *Start* makes the image before your eyes, *Stop* ends it at once, and the slider *Film* then plays the run, with what the network says at every
-# step. Try a unit of conv1 without any regulariser; a class with TV at 0 and at 200; the same class in the standard and in the robust network. (On a page without a running kernel, the figures above are
+# Choose a network, what to aim at, a recipe, and turn its knobs. *Start* makes the image before your eyes, *Stop* ends it at
+# once, and the slider *Film* then plays the run, with what the network says at every
+# step. Try a unit of conv1 without any regulariser; a class with TV at 0 and at 200; the same class in the standard and in the
+# robust network. (On a page without a running kernel, the figures above are
 # what you would see.)
 
 # %%
@@ -1238,23 +1292,28 @@ controls.synthesiser([net, robust, photo_robust])
 #
 # <details><summary>Answer</summary>
 #
-# No: another network still finds the class in the fog. The inverse shows what the code does *not* determine, filled in by the prior and the start. What
-# you can conclude is that many very different images have this code. To know whether the class is in the code, read it out with a classifier (lecture 02).
+# No: another network still finds the class in the fog. The inverse shows what the code does *not* determine, filled in by the
+# prior and the start. What
+# you can conclude is that many very different images have this code. To know whether the class is in the code, read it out with
+# a classifier (lecture 02).
 # </details>
 #
 # **2.** Your class image has probability 1.00 and looks like noise. Which three changes do you try first, and how do you know that they helped?
 #
 # <details><summary>Answer</summary>
 #
-# Write the image in waves instead of pixels, move it at every step, and go from small to large; then a little total variation. Not by the network's own probability, which
+# Write the image in waves instead of pixels, move it at every step, and go from small to large; then a little total variation.
+# Not by the network's own probability, which
 # was 1.00 before, but by an independent network, against the same image with random phases. And look: on easy data the judge accepts everything.
 # </details>
 #
-# **3.** Someone shows that the gradients of robust networks align with edges and concludes that these networks have learnt what objects are. What is missing?
+# **3.** Someone shows that the gradients of robust networks align with edges and concludes that these networks have learnt what
+# objects are. What is missing?
 #
 # <details><summary>Answer</summary>
 #
-# The null. A network with random weights aligns with edges as well or better: convolutions answer where something changes. An explanation that holds for an untrained
+# The null. A network with random weights aligns with edges as well or better: convolutions answer where something changes. An
+# explanation that holds for an untrained
 # network is not one of what training brought.
 # </details>
 #
@@ -1265,11 +1324,14 @@ controls.synthesiser([net, robust, photo_robust])
 # - The loss is not the judge. Ask another network, and give it the same waves with random phases.
 # - How the image is written down helps more than any penalty.
 # - DeepDream climbs ½ Σ f². Octaves, jitter and a normalised step do the rest.
-# - Robust networks have coarser gradients, in both families. Alignment with edges is no explanation, and that others see more in their dreams holds in one family only.
+# - Robust networks have coarser gradients, in both families. Alignment with edges is no explanation, and that others see more
+#   in their dreams holds in one family only.
 # - Batch norm keeps statistics of the training images; colours can be recovered from them, objects hardly.
 #
-# **Claims tested here:** inversion and depth; many inverses; the exponent of total variation; regularisers; class images of robust networks; facets; coarse gradients, edges,
-# shared features and inverses of robust networks; DeepInversion. The verdicts stand below the cells, and together in [lecture 00](00_start_here.ipynb).
+# **Claims tested here:** inversion and depth; many inverses; the exponent of total variation; regularisers; class images of
+# robust networks; facets; coarse gradients, edges,
+# shared features and inverses of robust networks; DeepInversion. The verdicts stand below the cells, and together in [lecture
+# 00](00_start_here.ipynb).
 #
 # ## Further reading
 #
