@@ -1,0 +1,146 @@
+"""What every pixel of a data set shows.
+
+- `Labels`: label maps by category, and the names of their ids
+
+    labels = Labels(test.maps, {c: diorama.names(c) for c in diorama.CATEGORIES})
+    labels.concepts[:2]                  # [("scene", "street"), ("scene", "beach")]
+    labels.read(0)                       # (categories, H, W): numbers of concepts, -1 = no label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_NO_LABEL, _NO_NAME = -1, -2
+
+
+class Labels:
+    """Label maps of N images in several categories, such as object, part, colour.
+
+    Args:
+        maps: category → N label maps; `maps[c][i]` is (H, W) whole numbers (an array or a tensor on the CPU), or None
+            for an image without any label of that category. Arrays (N, H, W) will do; so does whatever reads a map
+            when it is asked for.
+        names: category → the name of each id, as a list by id or a mapping from id to name. The name "" is no label;
+            so is id 0 where a mapping does not name it.
+
+    `concepts` lists (category, name) of all names; a concept's number is its place there.
+
+    Raises: ValueError for categories without maps or names, unequal numbers of maps, ids below zero, and a name that
+    a category has twice. What is in the maps is checked when they are read.
+    """
+
+    def __init__(
+        self, maps: Mapping[str, Any], names: Mapping[str, Sequence[str] | Mapping[int, str]]
+    ) -> None:
+        if not maps or set(maps) != set(names):
+            raise ValueError(
+                f"The same categories need maps and names; maps has {sorted(maps)}, names {sorted(names)}."
+            )
+        counts = {category: len(found) for category, found in maps.items()}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"Every category needs as many maps as there are images, not {counts}.")
+        self.maps, self.categories = dict(maps), tuple(maps)
+        self._combined: tuple[tuple[int, ...], Any] = ((), None)
+        self.concepts: list[tuple[str, str]] = []
+        self._numbers: list[np.ndarray] = []  # of each category: id → number of the concept
+        for category in self.categories:
+            given = names[category]
+            by_id = {0: "", **given} if isinstance(given, Mapping) else dict(enumerate(given))
+            spoken = [name for name in by_id.values() if name]
+            if min(by_id, default=-1) < 0 or len(set(spoken)) < max(1, len(spoken)):
+                raise ValueError(f"Category {category!r} needs ids from 0 on, with different names: {given}.")
+            numbers = np.full(max(by_id) + 2, _NO_NAME, np.int32)  # one more, for every id above
+            for i, name in by_id.items():
+                numbers[i] = len(self.concepts) if name else _NO_LABEL
+                self.concepts += [(category, name)] if name else []
+            self._numbers.append(numbers)
+
+    def __len__(self) -> int:
+        return len(self.maps[self.categories[0]])
+
+    def __deepcopy__(self, memo: Any) -> Labels:
+        return self  # what it holds does not change, and the maps may be large
+
+    @property
+    def category_of(self) -> np.ndarray:
+        """The place in `categories` of each concept's category, (concepts,) int64."""
+        return np.array([self.categories.index(category) for category, _ in self.concepts])
+
+    def number(self, concept: str, category: str | None = None) -> int:
+        """The number of a concept; `category` is needed where two categories know the name.
+
+        Raises: ValueError for a name that no category, or more than one, has.
+        """
+        found = [i for i, (c, n) in enumerate(self.concepts) if n == concept and category in (None, c)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            having = " and ".join(self.concepts[i][0] for i in found)
+            raise ValueError(f"{concept!r} is a name in the categories {having}: say which.")
+        where = "no category" if category is None else f"no category {category!r} that"
+        raise ValueError(f"There is {where} has a concept {concept!r}; see labels.concepts.")
+
+    def read(self, i: int) -> np.ndarray:
+        """The concepts at each pixel of image i: (categories, H, W) int32, -1 where there is no label.
+
+        Raises: ValueError for maps that are not (H, W) whole numbers, have several sizes, or hold an id without name.
+        """
+        found = [self.maps[category][i] for category in self.categories]
+        arrays = [None if one is None else np.asarray(one) for one in found]
+        for category, array in zip(self.categories, arrays, strict=True):
+            if array is not None and (array.ndim != 2 or array.dtype.kind not in "iu" or not array.size):
+                raise ValueError(
+                    f"A label map is (H, W) whole numbers; image {i} has {array.dtype} {array.shape} as {category!r}."
+                )
+        sizes = {array.shape for array in arrays if array is not None}
+        if len(sizes) != 1:
+            raise ValueError(f"Image {i} needs label maps of one size, it has {sorted(sizes) or 'none'}.")
+        read = np.full((len(arrays), *sizes.pop()), _NO_LABEL, np.int32)
+        for c, (array, numbers) in enumerate(zip(arrays, self._numbers, strict=True)):
+            if array is None:
+                continue
+            np.take(numbers, array, out=read[c], mode="clip")
+            if array.dtype.kind == "i" and array.min() < 0:  # clipping takes these for id 0
+                read[c][array < 0] = _NO_NAME
+            if read[c].min() == _NO_NAME:
+                unknown = np.unique(array[read[c] == _NO_NAME])[:5].tolist()
+                raise ValueError(
+                    f"The {self.categories[c]!r} map of image {i} holds {unknown}, ids without a name: "
+                    'name them, "" for no label.'
+                )
+        return read
+
+    def combined(self, images: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The label maps of several images with one number a pixel for the labels of all categories.
+
+        Returns the numbers (images, H · W) int32 from 0 on, the concepts that each number stands for (numbers,
+        categories) int64, -1 for no label, and which categories each image carries (images, categories) bool. The last
+        result is kept, for the next layer. Raises ValueError as `read`, and for images of several sizes.
+        """
+        if self._combined[0] == images:
+            return self._combined[1]
+        maps = [self.read(i) for i in images]
+        for i, one in zip(images, maps, strict=True):
+            if one.shape != maps[0].shape:
+                raise ValueError(
+                    f"The label maps of image {i} are {one.shape[1:]}, those of image {images[0]} "
+                    f"{maps[0].shape[1:]}: bring all to one size."
+                )
+        stacked = np.stack(maps, 1).reshape(len(self.categories), -1)  # (categories, images · H · W)
+        numbers, most, base = np.zeros(stacked.shape[1], np.int64), 1, len(self.concepts) + 1
+        for category in stacked:
+            if most * base >= 2**63:  # far fewer combinations occur, so numbering these makes room
+                numbers, most = pd.factorize(numbers)[0], numbers.size
+            numbers, most = numbers * base + category + 1, most * base
+        numbers = pd.factorize(numbers)[0]
+        example = np.empty(numbers.max() + 1, np.int64)  # of each number, one of the pixels that have it
+        example[numbers] = np.arange(len(numbers))
+        meaning = stacked[:, example].T.astype(np.int64)
+        present: Any = (stacked.reshape(len(stacked), len(maps), -1) >= 0).any(2).T
+        self._combined = images, (numbers.astype(np.int32).reshape(len(maps), -1), meaning, present)
+        return self._combined[1]
