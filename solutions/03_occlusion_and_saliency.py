@@ -642,34 +642,12 @@ claim(
 
 
 # %%
-def pair_of(i):
-    """A picture of two objects in one scene, their classes, and their masks."""
-    names = diorama.CLASSES[i % 16], diorama.CLASSES[(5 * i + 3 + i // 16) % 16]
-    scene = ["meadow", "street", "beach", "desert"][i % 4]
-    halves = [
-        diorama.render(
-            "test",
-            i,
-            diorama.Knobs(
-                label=name, scene=scene, position=(0.25 + 0.5 * k, 0.6), size=0.34, clutter=0, occluded=0
-            ),
-        )
-        for k, name in enumerate(names)
-    ]
-    middle = diorama.SIZE // 2
-    image = np.concatenate([halves[0].image[:, :middle], halves[1].image[:, middle:]], 1)
-    seen = [halves[0].instance.copy(), halves[1].instance.copy()]
-    seen[0][:, middle:], seen[1][:, :middle] = False, False
-    return image, [diorama.CLASSES.index(name) for name in names], np.stack(seen)
-
-
-pairs = [pair_of(i) for i in range(26)]
-pairs = [pair for pair in pairs if pair[1][0] != pair[1][1]]
-two = base.prepare(
-    torch.from_numpy(np.stack([image for image, _, _ in pairs])).permute(0, 3, 1, 2).float() / 255
-)
-asked = torch.tensor([classes for _, classes, _ in pairs])  # (N, 2)
-places = torch.from_numpy(np.stack([seen for _, _, seen in pairs]))  # (N, 2, 96, 96)
+pairs = diorama.two_objects("test", 24)
+two, asked, places = (
+    base.prepare(pairs.images),
+    pairs.labels,
+    pairs.masks,
+)  # (N, 2) classes, (N, 2, 96, 96) masks
 quick = ["gradient", "integrated gradients", "Grad-CAM"]
 about = [attribution.maps(base.model, two, "relu5", asked[:, k], methods=quick, steps=10) for k in (0, 1)]
 run = occlusion.occlude(base.model, two, window=24, stride=8)  # all classes for the price of one
@@ -690,7 +668,7 @@ for k in (0, 1):
 # %%
 shown, tiles = [3, 12, 21, 9], []
 for k in shown:
-    image = pairs[k][0]
+    image = pairs.images[k]
     tiles.append(figures.enlarge(image, (102, 102), smooth=True))
     for name in ("occlusion", "gradient", "Grad-CAM"):
         tiles += [controls.map_tile(image, about[q][name][k], places[k, q], side=102) for q in (0, 1)]
@@ -701,7 +679,7 @@ fig, axes = figures.image_grid(
     tiles,
     heads + [""] * 21,
     7,
-    rows=["  " + "\n".join(diorama.CLASSES[v] for v in pairs[k][1]) for k in shown],
+    rows=["  " + "\n".join(diorama.CLASSES[v] for v in asked[k]) for k in shown],
     scale=1,
     caption="Two objects, and the maps for the class on the left and for the class on the right; white: the outline of the object that "
     "was asked for.",

@@ -572,9 +572,7 @@ def deconvnet_by_hand(model, x, layer, channel):
             if isinstance(module, nn.MaxPool2d):
                 window = (module.kernel_size, module.stride, module.padding)
                 a, switches = F.max_pool2d(a, *window, return_indices=True)
-                way_back.append(
-                    lambda r, s=switches, w=window, o=shape: F.max_unpool2d(r, s, *w, output_size=o)
-                )
+                way_back.append(lambda r, s=switches, size=shape: deconvnet.unpool(r, s, size))  # exercise 2
             elif isinstance(module, nn.ReLU):
                 a = module(a)
                 way_back.append(F.relu)  # rectifies the reconstruction
@@ -1099,32 +1097,12 @@ claim(
 
 
 # %%
-def pair_of(i):
-    """A picture of two objects in one scene, their classes, and their masks."""
-    names = diorama.CLASSES[i % 16], diorama.CLASSES[(5 * i + 3 + i // 16) % 16]
-    scene = ["meadow", "street", "beach", "desert"][i % 4]
-    halves = [
-        diorama.render(
-            "test",
-            i,
-            diorama.Knobs(
-                label=name, scene=scene, position=(0.25 + 0.5 * k, 0.6), size=0.34, clutter=0, occluded=0
-            ),
-        )
-        for k, name in enumerate(names)
-    ]
-    middle = diorama.SIZE // 2
-    image = np.concatenate([halves[0].image[:, :middle], halves[1].image[:, middle:]], 1)
-    seen = [halves[0].instance.copy(), halves[1].instance.copy()]
-    seen[0][:, middle:], seen[1][:, :middle] = False, False
-    return image, [diorama.CLASSES.index(name) for name in names], np.stack(seen)
-
-
-pairs = [pair_of(i) for i in range(21)]
-pairs = [pair for pair in pairs if pair[1][0] != pair[1][1]]
-both_images = torch.from_numpy(np.stack([image for image, _, _ in pairs])).permute(0, 3, 1, 2).float() / 255
-two, questions = base.prepare(both_images), torch.tensor([k for _, k, _ in pairs])  # (N, 2)
-places = torch.from_numpy(np.stack([seen for _, _, seen in pairs]))  # (N, 2, 96, 96)
+pairs = diorama.two_objects("test", 20)
+two, questions, places = (
+    base.prepare(pairs.images),
+    pairs.labels,
+    pairs.masks,
+)  # (N, 2) classes, (N, 2, 96, 96) masks
 
 
 def on_the_asked(rule):
@@ -1150,7 +1128,7 @@ for rule, values in choice.items():
 # %%
 tiles = []
 for k in (3, 9, 14):
-    tiles.append(figures.enlarge(both_images[k], (115, 115), smooth=True))
+    tiles.append(figures.enlarge(pairs.images[k], (115, 115), smooth=True))
     for rule in RULES:
         tiles += [
             controls.projection_tile(
@@ -1179,7 +1157,7 @@ claim(
         f"{rule} {choice[rule].mean():.2f} (more by {v.low:.2f} to {v.high:.2f})" for rule, v in more.items()
     )
     + f"; class-blind 0.50; cosine of the two pictures {turned['gradient']:z.1f}, {turned['deconvnet']:.1f}, {turned['guided']:.1f}; "
-    f"{len(pairs)} pictures",
+    f"{len(two)} pictures",
     verdict="contradicted"
     if min(v.low for v in more.values()) > 0
     else "reproduced"

@@ -185,7 +185,7 @@ def test_units_codes_occluder_and_maps(opened, changed):
         )
     )
     opened.open("looking.ipynb")
-    opened.run_all(seconds=120)
+    opened.run_all(seconds=300)  # a minute on two idle cores
     assert not opened.error_outputs()
 
     units = control_with(opened, "Unit")
@@ -235,7 +235,7 @@ def test_projections_and_synthesis(opened, changed):
         )
     )
     opened.open("making.ipynb")
-    opened.run_all(seconds=120)
+    opened.run_all(seconds=300)  # a minute on two idle cores
     assert not opened.error_outputs()
 
     back = control_with(opened, "Unit")
@@ -262,7 +262,7 @@ def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""
     shutil.copy(LECTURE, opened.lab.folder / LECTURE.name)
     opened.open(LECTURE.name)
-    opened.run_all(seconds=120)
+    opened.run_all(seconds=300)  # a minute on two idle cores
     opened.screenshot("lecture_01")
     assert not opened.error_outputs()
     explore(opened, changed)
