@@ -930,7 +930,7 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** In the hidden layers Szegedy et al. are right: random directions of relu7 are as pure as its units, in all four networks, even a little purer. In the
+# **What to notice.** In the hidden layers Szegedy et al. are right: random directions of relu7 are as pure as its units, in all four networks, and in three of them a little purer. In the
 # last convolution layer it depends on the network. In two of four the units are clearly purer, in the others not beyond doubt. Whatever an
 # axis is, it is no law. And mind the second number: in the convolution layers the directions' best images are *fewer different* ones. A few loud images win in many
 # directions at once, and such directions are not a choice of their own.
@@ -980,7 +980,8 @@ claim(
 # %% [markdown]
 # **What to notice.** The rotation changes no logit and no neighbour: for all that reads the codes by a linear map or by distances, it is a no-op. Even the ReLU along
 # random axes of fc7 costs no accuracy, although it is a different function: the logits change, but hardly any answer does. (A ReLU lets half of
-# everything pass, along whichever axes.) So the verdict hangs on relu5 alone, and there on the network. Lecture 07 asks again with a sharper tool, the labels of all pixels.
+# everything pass, along whichever axes.) So the verdict hangs on relu5 alone, and there on the network. (A first version asked
+# `diorama/alexnet` alone and said *contradicted*; the other three networks were asked because one run is no proof.) Lecture 07 asks again with a sharper tool, the labels of all pixels.
 #
 # ## 6 · Codes: what all units say together
 #
@@ -1378,7 +1379,8 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** In the trained network each layer makes the classes easier for a plane: 28 % behind relu1, 97 % behind relu7. The untrained network loses what the pixels had. The orange-red
+# **What to notice.** In the trained network each layer makes the classes easier for a plane: 28 % behind relu1, 97 % behind relu7. In the untrained network the first layers help a little (27 % behind relu2), and
+# the last ones lose it again. The orange-red
 # curve is the trap: with as many numbers as images a plane fits *shuffled* labels without a mistake, and on new images that is worth nothing. A probe that is tested on its own images measures the width of the
 # code.
 #
