@@ -1,12 +1,16 @@
 """Evolution: the lecture's toy, operators against closed forms, encodings, and runs that can be interrupted."""
 
 import math
+import random
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
+from deap import tools
 from torch import nn
 
 from cnnvis_helpers import evolution
@@ -188,22 +192,59 @@ def test_mutation_keeps_the_range_and_rates_0_and_1_are_exact():
     assert bits.mean() == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / 100_000))
 
 
-def test_operators_agree_with_deap():
-    tools = pytest.importorskip("deap.tools")
-    import random
+def deal(monkeypatch, function, numbers):
+    """Let DEAP draw these numbers, one after the other, from a function of Python's random module."""
+    hand = iter(numbers)
+    monkeypatch.setattr(random, function, lambda *_: next(hand))
 
+
+@pytest.mark.parametrize("eta", [0.5, 15.0])
+def test_polynomial_mutation_is_deaps_draw_by_draw(monkeypatch, eta):
+    genes = torch.cat(
+        [torch.rand(60, generator=dice(), dtype=torch.float64), torch.tensor([0.0, 1.0]).double()]
+    )
+    ours = operators.polynomial(genes[None], 1.0, dice(3), eta)[0]
+    drawn = torch.rand(62, generator=dice(3), dtype=torch.float64).tolist()
+    deal(monkeypatch, "random", [u for pair in zip([0.0] * 62, drawn, strict=True) for u in pair])
+    (theirs,) = tools.mutPolynomialBounded(genes.tolist(), eta=eta, low=0.0, up=1.0, indpb=1.0)
+    assert ours.tolist() == pytest.approx(theirs, abs=1e-12)
+    assert (ours - genes).abs().max() > 0.01
+
+
+def test_crossover_is_deaps_cut_by_cut(monkeypatch):
+    mother, father = torch.rand(2, 10, generator=dice()).double()
+    for cut in range(1, 10):
+        deal(monkeypatch, "randint", [cut])
+        theirs = tools.cxOnePoint(mother.tolist(), father.tolist())
+        ours = operators.one_point(mother[None], father[None], cuts=torch.tensor([cut]))
+        assert [child[0].tolist() for child in ours] == list(theirs)
+    drawn = torch.rand(1, 10, generator=dice(5))[0].tolist()
+    deal(monkeypatch, "random", drawn)
+    theirs = tools.cxUniform(mother.tolist(), father.tolist(), indpb=0.3)
+    ours = operators.uniform(mother[None], father[None], dice(5), share=0.3)
+    assert [child[0].tolist() for child in ours] == list(theirs)
+    assert 0 < sum(u < 0.3 for u in drawn) < 10
+
+
+class Worth(float):
+    """A fitness for DEAP: its wheel reads `values`, its tournament compares."""
+
+    @property
+    def values(self):
+        return (float(self),)
+
+
+def test_selection_is_as_frequent_as_deaps():
+    """The two draw differently, so draws cannot be dealt; how often each is chosen can be compared."""
     random.seed(0)
-    theirs = []
-    for _ in range(4000):
-        (child,) = tools.mutPolynomialBounded([0.2], eta=15, low=0.0, up=1.0, indpb=1.0)
-        theirs.append(child[0])
-    ours = operators.polynomial(torch.full((4000, 1), 0.2), 1.0, dice())[:, 0]
-    assert scipy.stats.ks_2samp(ours.numpy(), theirs).pvalue > 0.001
-    cuts = []
-    for _ in range(4000):
-        first, _ = tools.cxOnePoint([0] * 10, [1] * 10)
-        cuts.append(10 - sum(first))
-    assert min(cuts) == 1 and max(cuts) == 9
+    fitness = torch.tensor([7.0, 5, 7.5, 4, 8, 3])
+    strings = [SimpleNamespace(number=i, fitness=Worth(f)) for i, f in enumerate(fitness.tolist())]
+    wheel = [string.number for string in tools.selRoulette(strings, 6000)]
+    best = [string.number for string in tools.selTournament(strings, 6000, tournsize=3)]
+    ours = operators.roulette(fitness, 6000, dice()), operators.tournament(fitness, 6000, dice(), 3)
+    for theirs, drawn in zip((wheel, best), ours, strict=True):
+        table = np.array([np.bincount(theirs, minlength=6), torch.bincount(drawn, minlength=6).numpy()])
+        assert scipy.stats.chi2_contingency(table[:, table.any(0)]).pvalue > 0.001
 
 
 @pytest.mark.parametrize(
