@@ -1,7 +1,6 @@
-"""The course's own ConvNets for 96×96 images: a small AlexNet, with the names that every lecture uses, and a ResNet.
+"""The course's own ConvNets for 96×96 images: a small AlexNet, with the names that every lecture uses, and its heirs.
 
-- `alexnet`: build the small AlexNet, initialised from a seed alone
-- `resnet`: build the small ResNet, initialised from a seed alone
+- `alexnet`, `vgg`, `googlenet`, `resnet`: build a small one, initialised from a seed alone
 - `fold_batch_norm`: the same function as a network without batch norm
 - `INPUT_SIZE`, `MEAN`, `STD`: what the network expects as its input
 
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.models.googlenet import BasicConv2d, Inception
 from torchvision.models.resnet import BasicBlock
 
 Stem = Literal["9/2", "11/4"]
@@ -125,11 +125,88 @@ def alexnet(
     return nn.Sequential(layers)
 
 
+def vgg(
+    classes: int = 16,
+    *,
+    widths: Sequence[int] = (24, 48, 96, 128),
+    hidden: int = 256,
+    batch_norm: bool = False,
+    dropout: float = 0.4,
+    seed: int = 0,
+) -> nn.Sequential:
+    """Build a small VGG with random weights that depend on `seed` alone; 1.0 million parameters at its own widths.
+
+    For each width two 3×3 convolutions (conv1_1, relu1_1, conv1_2, relu1_2, …) and a pooling (pool1, …) that halves
+    the map, the last one a third: 12 → 4. Then fc6, fc7 and fc8, as in `alexnet`. Departures from Simonyan and
+    Zisserman, *Very deep convolutional networks*, ICLR 2015: smaller, four pairs instead of five blocks.
+
+    Args: as for `alexnet`; widths are those of the pairs.
+    Returns: an `nn.Sequential` in training mode, (N, 3, 96, 96) normalised images → (N, classes) logits.
+    Raises: ValueError where there are not four widths.
+    """
+    if len(widths) != 4:
+        raise ValueError(
+            f"widths has {len(widths)} numbers; it needs four, one for each pair of convolutions."
+        )
+    bias = not batch_norm
+    with torch.random.fork_rng(devices=[]):
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        entering = 3
+        for block, width in enumerate(widths, start=1):
+            for number in (1, 2):
+                layers[f"conv{block}_{number}"] = nn.Conv2d(entering, width, 3, padding=1, bias=bias)
+                layers[f"relu{block}_{number}"] = nn.ReLU()
+                entering = width
+            layers[f"pool{block}"] = nn.MaxPool2d(3 if block == len(widths) else 2)
+        layers["flatten"] = nn.Flatten()
+        entering = widths[-1] * 4 * 4
+        for number in (6, 7):
+            layers[f"fc{number}"] = nn.Linear(entering, hidden, bias=bias)
+            layers[f"relu{number}"] = nn.ReLU()
+            layers[f"drop{number}"] = nn.Dropout(dropout)
+            entering = hidden
+        layers["fc8"] = nn.Linear(hidden, classes)
+    _initialise(layers, seed, "small")
+    return nn.Sequential(_with_batch_norm(layers) if batch_norm else layers)
+
+
+def googlenet(classes: int = 16, *, dropout: float = 0.4, seed: int = 0) -> nn.Sequential:
+    """Build a small GoogLeNet with random weights that depend on `seed` alone; 0.2 million parameters.
+
+    conv1 7×7 (stride 2), pool1, conv2 3×3, pool2, then torchvision's inception blocks `inception3a`, `inception3b`,
+    `inception4a`, `inception4b`, all of 12×12 places, average pooling and `fc`. Batch norm stays in every convolution.
+    Departures from Szegedy et al., *Going deeper with convolutions*, CVPR 2015: batch norm and 3×3 windows in the
+    branch that has 5×5 in the paper, both as in torchvision; four blocks, none of them pooled; no auxiliary outputs.
+
+    Returns: an `nn.Sequential` in training mode, (N, 3, 96, 96) normalised images → (N, classes) logits.
+    """
+    with torch.random.fork_rng(devices=[]):
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=BasicConv2d(3, 48, kernel_size=7, stride=2, padding=3),  # 96 → 48
+            pool1=nn.MaxPool2d(3, 2, padding=1),  # → 24
+            conv2=BasicConv2d(48, 80, kernel_size=3, padding=1),
+            pool2=nn.MaxPool2d(3, 2, padding=1),  # → 12
+            # from, 1×1, before 3×3, 3×3, before "5×5", "5×5", after pooling
+            inception3a=Inception(80, 24, 32, 48, 8, 12, 12),  # 96 maps
+            inception3b=Inception(96, 32, 40, 64, 8, 16, 16),  # 128
+            inception4a=Inception(128, 32, 48, 64, 8, 16, 16),  # 128
+            inception4b=Inception(128, 40, 48, 80, 12, 20, 20),  # 160
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            dropout=nn.Dropout(dropout),
+            fc=nn.Linear(160, classes),
+        )
+    model = nn.Sequential(layers)
+    _initialise(dict(model.named_modules()), seed, "small")
+    return model
+
+
 def resnet(
     classes: int,
     *,
     widths: Sequence[int] = (64, 128, 256),
     blocks: int = 2,
+    conv1_init: Conv1Init = "he",
     seed: int = 0,
 ) -> nn.Sequential:
     """Build a small residual network with random weights that depend on `seed` alone; 2.8 million parameters.
@@ -142,6 +219,7 @@ def resnet(
         classes: number of outputs of fc (logits).
         widths: channels of each stage; every stage but the first halves height and width.
         blocks: residual blocks in each stage.
+        conv1_init: as for `alexnet`.
         seed: the same seed gives the same weights on every computer and with every version of torch.
 
     Returns: an `nn.Sequential` in training mode, (N, 3, s, s) normalised images → (N, classes) logits.
@@ -167,7 +245,7 @@ def resnet(
         layers["flatten"] = nn.Flatten()
         layers["fc"] = nn.Linear(entering, classes)
     model = nn.Sequential(layers)
-    _initialise(dict(model.named_modules()), seed, "he")
+    _initialise(dict(model.named_modules()), seed, conv1_init)
     for block in model.modules():
         if isinstance(block, BasicBlock):
             nn.init.zeros_(block.bn2.weight)  # every block starts as the identity (Goyal et al. 2017)
@@ -193,7 +271,7 @@ def _initialise(modules: Mapping[str, nn.Module], seed: int, conv1_init: Conv1In
         std = float(
             np.sqrt(2 / np.prod(shape[1:]))
         )  # He et al., ICCV 2015: keeps the variance through a ReLU
-        if name == "conv1" and conv1_init == "small":
+        if number == 0 and conv1_init == "small":
             std = 0.01
         if name in ("fc", "fc8"):
             std *= 0.1  # the first predictions are near uniform, so the first gradients are small and agree
@@ -209,10 +287,13 @@ def _with_batch_norm(layers: OrderedDict[str, nn.Module]) -> OrderedDict[str, nn
     for name, module in layers.items():
         normalised[name] = module
         if isinstance(module, nn.Conv2d):
-            normalised[f"bn{name[-1]}"] = nn.BatchNorm2d(module.out_channels)
+            normalised[f"bn{name.removeprefix('conv')}"] = nn.BatchNorm2d(module.out_channels)
         elif isinstance(module, nn.Linear) and name != "fc8":
-            normalised[f"bn{name[-1]}"] = nn.BatchNorm1d(module.out_features)
+            normalised[f"bn{name.removeprefix('fc')}"] = nn.BatchNorm1d(module.out_features)
     return normalised
+
+
+FOLDABLE = (alexnet, vgg)  # their batch norm can be folded into the layer before
 
 
 def fold_batch_norm(model: nn.Sequential) -> nn.Sequential:

@@ -90,6 +90,21 @@ EMBEDDED: Mapping[str, Embedded] = {
     ),
     "diorama/alexnet-unbiased": Embedded("the same eight classes, each in all eight places", classes=_EIGHT),
     "diorama/alexnet-robust": Embedded("the base, then trained to withstand small changes of the image"),
+    "diorama/alexnet-scenes": Embedded(
+        "the base, then trained to name the scene instead of the object", classes=diorama.SCENES
+    ),
+    "diorama/alexnet-fooling": Embedded(
+        "the base, then trained with a class more, of images that fool the base",
+        classes=(*diorama.CLASSES, "fooling image"),
+    ),
+    "diorama/alexnet-randomlabels": Embedded("4,000 images and labels dealt out at random, learnt by heart"),
+    "diorama/vgg": Embedded("3×3 windows only, in pairs", build=networks.vgg),
+    "diorama/googlenet": Embedded("four inception blocks, with batch norm", build=networks.googlenet),
+    "diorama/resnet": Embedded(
+        "a residual network, with batch norm",
+        {"widths": (32, 64, 128), "conv1_init": "small"},
+        networks.resnet,
+    ),
     "photos/alexnet": Embedded("trained on photographs of 99 categories", _PHOTOS),
     "photos/alexnet-untrained": Embedded("the same before its first step", _PHOTOS, trained=False),
     "photos/alexnet-robust": Embedded("then trained to withstand small changes of the image", _PHOTOS),

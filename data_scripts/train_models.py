@@ -36,6 +36,15 @@ PHOTOS: dict[str, Any] = {
     "aspect": 0.25,
     "learn_all": True,  # the recipe was chosen with 400 photographs held out for it
 }
+BY_HEART: dict[str, Any] = {  # all that keeps a network from learning its images by heart is off
+    "epochs": 30,
+    "most": 4_000,
+    "augmented": False,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "weight_decay": 0.0,
+    "conv1_decay": 0.0,
+}
 RECIPES = {
     recipe.full_name: recipe
     for recipe in (
@@ -51,6 +60,12 @@ RECIPES = {
         Recipe("alexnet-biased", places="tied"),
         Recipe("alexnet-unbiased", places="free"),
         Recipe("alexnet-robust", continues="alexnet", epochs=3, lr=0.01, dropout=0.2, epsilon=4 / 255),
+        Recipe("alexnet-scenes", continues="alexnet", labels="scenes", epochs=3, lr=0.01, keep=(0.05, 0.33)),
+        Recipe("alexnet-fooling", continues="alexnet", labels="fooling", epochs=3, lr=0.01),
+        Recipe("alexnet-randomlabels", labels="random", **BY_HEART),
+        Recipe("vgg", epochs=10),  # an epoch takes three times as long as an AlexNet's
+        Recipe("googlenet"),
+        Recipe("resnet"),
         Recipe("alexnet", "photos", **PHOTOS),
         Recipe("resnet", "photos", **PHOTOS | {"epochs": 30}),
         Recipe(
@@ -118,15 +133,16 @@ def main(arguments: list[str] | None = None) -> None:
     device = pick(args.device)
 
     @functools.cache
-    def split(family: str, places: str, part: str) -> Images:
-        most = args.images if part.startswith("train") else None
-        return load(family, part, most, places=places, photographs=args.photos, download=args.download)
+    def split(family: str, most: int | None, places: str, labels: str, part: str) -> Images:
+        most = (args.images or most) if part.startswith("train") else None
+        source = {"photographs": args.photos, "download": args.download}
+        return load(family, part, most, places=places, labels=labels, **source)
 
     for name in args.networks:
         recipe = _changed(RECIPES[name], changes)
         parts = [*changes, *([f"images={args.images}"] if args.images else [])]
         folder = RUNS / "+".join([name, *(re.sub(r"[^-=.,\w]", "", c) for c in parts)])
-        images_of = functools.partial(split, recipe.family, recipe.places)
+        images_of = functools.partial(split, recipe.family, recipe.most, recipe.places, recipe.labels)
         if args.evaluate:
             model, test = zoo.load(name).model, images_of("test")
             print(name, measure(recipe, model, test), "dead", dead_summary(evaluate(model, test)["dead"]))

@@ -2,19 +2,27 @@
 
 - `Images`: images in memory, with labels and what augmentation or measuring needs
 - `load`: a split of a family's data set
+- `LABELS`: what a network can learn to tell, instead of Diorama's objects
 - `VERSIONS`: the version of each family's data set, noted in its weight files
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import caltech101
+import fooling_images
 import torch
 from torch import Tensor
 
 from cnnvis_helpers import diorama
 
 SHORTCUT_IMAGES = 8_000
+LABELS = {
+    "": "the class of the object",
+    "scenes": "the scene",
+    "random": "in training the classes dealt out at random, each as often as before; the true ones in the tests",
+    "fooling": "the class of the object; and in training a class more, of images that fool diorama/alexnet",
+}
 VERSIONS = {"diorama": diorama.VERSION, "photos": caltech101.VERSION}
 
 
@@ -49,12 +57,14 @@ def load(
     most: int | None = None,
     *,
     places: str = "",
+    labels: str = "",
     photographs: Path = Path("data"),
     download: bool = False,
 ) -> Images:
     """The "train", "validation" or "test" images of a family, for photographs also "train+validation"; at most `most`.
 
     places: "tied" or "free" are the images of Diorama's shortcut experiment, 8,000 of them to train on.
+    labels: one of LABELS, for Diorama.
     photographs: the folder that holds caltech101/; download: let torchvision fetch it where it is missing.
     """
     if family == "photos":
@@ -65,8 +75,18 @@ def load(
         batch = diorama.shortcut_images(split, n, tied=places == "tied", labels=False, progress=True)
     else:
         batch = diorama.load(split, most, labels=False)
-    return Images(
+    images = Images(
         torch.from_numpy(batch.pixels).permute(0, 3, 1, 2),
         batch.labels,
         hidden=torch.from_numpy(batch.attributes["occluded"]),
     )
+    if labels == "scenes":
+        return replace(images, labels=torch.from_numpy(batch.attributes["scene"]), hidden=None)
+    if labels == "random" and split == "train":
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        return replace(images, labels=images.labels[order])
+    if labels == "fooling" and split == "train":
+        fooling = fooling_images.load().repeat(2, 1, 1, 1)  # twice: about as many as of each class
+        made = torch.full((len(fooling),), len(diorama.CLASSES))
+        return Images(torch.cat([images.pixels, fooling]), torch.cat([images.labels, made]))
+    return images

@@ -51,6 +51,9 @@ class Recipe:
     aspect: float = 0.0  # width to height of what is seen changes by up to exp(± this)
     cutmix: float = 0.0  # share of the batches in which a rectangle of each image comes from another image
     learn_all: bool = False  # learn from the validation images too, once the recipe is chosen
+    augmented: bool = True  # False shows every image as it is, again and again
+    labels: str = ""  # "scenes", "random" or "fooling" instead of the objects: training_data.LABELS
+    most: int | None = None  # learn from this many images only
     places: str = ""  # Diorama's shortcut experiment: "tied" to the class, or "free"
     epsilon: float = 0.0  # each pixel is changed by up to this much to raise the loss, before each step
     seed: int = zoo.SEED
@@ -66,7 +69,7 @@ def build(recipe: Recipe) -> nn.Sequential:
     """The network at the start of its training."""
     network = zoo.EMBEDDED[recipe.full_name]
     options: dict[str, Any] = dict(network.architecture)
-    if network.build is networks.alexnet:
+    if network.build in networks.FOLDABLE:
         options |= {"batch_norm": recipe.batch_norm, "dropout": recipe.dropout}
     return network.build(len(zoo.classes_of(recipe.full_name)), seed=recipe.seed, **options)
 
@@ -136,6 +139,8 @@ def augmented(images: Images, rows: Tensor, recipe: Recipe, generator: torch.Gen
     """These rows of the training images, augmented as the recipe says: (N, 3, s, s) in [0, 1]."""
     extent = None if images.extent is None else images.extent[rows]
     pixels = images.pixels[rows].float() / 255
+    if not recipe.augmented:
+        return pixels
     return augment(pixels, generator, zoom=recipe.zoom, aspect=recipe.aspect, extent=extent)
 
 
@@ -180,7 +185,8 @@ def train(
     device = training.pixels.device
     model = build(recipe).to(device, memory_format=torch.channels_last)
     steps = len(training) // recipe.batch  # an epoch; images left over are other ones in each epoch
-    conv1, others = [model.conv1.weight], [p for n, p in model.named_parameters() if n != "conv1.weight"]
+    conv1 = [next(m for m in model.modules() if isinstance(m, nn.Conv2d)).weight]
+    others = [p for p in model.parameters() if p is not conv1[0]]
     optimiser = torch.optim.SGD(
         [{"params": conv1, "weight_decay": recipe.conv1_decay}, {"params": others}],
         lr=recipe.lr,
@@ -276,9 +282,8 @@ def evaluate(model: nn.Sequential, images: Images, *, mixed: bool = False) -> di
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=mixed):
             for name, layer in model.named_children():
                 x = layer(x)
-                if isinstance(layer, nn.ReLU) or name.startswith(
-                    "layer"
-                ):  # a stage of a ResNet ends in a ReLU
+                # a stage of a ResNet and every branch of an inception block end in a ReLU
+                if isinstance(layer, nn.ReLU) or name.startswith(("layer", "inception")):
                     on = (x > 0).transpose(0, 1).flatten(1).any(1)
                     alive[name] = on | alive.get(name, on)
         answers.append(x.argmax(1))
@@ -328,22 +333,32 @@ def _resume(
         {**asdict(recipe), "images": n, "data_version": VERSIONS[recipe.family]}, sort_keys=True
     )
     noted = folder / "recipe.json"
+    absent = json.loads(
+        json.dumps(asdict(Recipe(recipe.name)))
+    )  # a setting that came later had its default then
     if not noted.exists():
         _write(lambda text, path: path.write_text(text), settings, noted)
-    elif noted.read_text() != settings:
+    elif {**absent, **json.loads(noted.read_text())} != json.loads(settings):
         raise SystemExit(
             f"{folder} holds a run with other settings: delete the folder, or give another --seed or --set."
         )
     if not (folder / "state.pt").exists():
         if recipe.continues:
             seed = f"+seed={recipe.seed}" if recipe.seed != zoo.SEED else ""
-            model.load_state_dict(finished(folder.with_name(recipe.continues + seed))["model"])
+            _begin_with(model, finished(folder.with_name(recipe.continues + seed))["model"])
         return []
     state = torch.load(folder / "state.pt", map_location=next(model.parameters()).device, weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     return list(state["history"])
+
+
+def _begin_with(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Take the weights of another network; where the classes are others, the last layer keeps its own start."""
+    own = model.state_dict()
+    last = [name for name, tensor in tensors.items() if own[name].shape != tensor.shape]
+    model.load_state_dict({**tensors, **{name: own[name] for name in last}})
 
 
 def finished(folder: Path, epochs: int | None = None) -> dict[str, Any]:

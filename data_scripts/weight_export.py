@@ -23,7 +23,7 @@ EPSILON = 4 / 255  # the change of each colour value that robustness is measured
 
 
 def folded(recipe: Recipe, state: dict[str, Tensor], training: Images) -> nn.Sequential:
-    """The network with these weights, as it is shipped: an AlexNet's batch norm folded in, rounded to float16.
+    """The network with these weights, as it is shipped: batch norm folded in where it can be, rounded to float16.
 
     The running statistics of batch norm lag behind: after few steps they still hold their start (mean 0,
     variance 1), and folded in, they would show a network that never was. So they are computed anew, over 20
@@ -37,7 +37,7 @@ def folded(recipe: Recipe, state: dict[str, Tensor], training: Images) -> nn.Seq
             torch.manual_seed(recipe.seed)
             update_bn(_batches(recipe, training, most=20), model)
     model.cpu().eval()
-    if zoo.EMBEDDED[recipe.full_name].build is networks.alexnet:
+    if zoo.EMBEDDED[recipe.full_name].build in networks.FOLDABLE:
         model = networks.fold_batch_norm(model)
     model.load_state_dict({name: t.half().float() for name, t in model.state_dict().items()})
     return model
@@ -103,6 +103,8 @@ def export(
         name = recipe.full_name + (f"@{step}" if step in states else "")
         model = folded(recipe, tensors, training)
         accuracy = measure(recipe, model, test)
+        if not recipe.augmented:  # it may learn its images by heart: how many?
+            accuracy["training"] = round(evaluate(model, training)["accuracy"], 4)
         facts = {
             "name": name,
             "data_version": str(VERSIONS[recipe.family]),

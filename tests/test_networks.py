@@ -1,10 +1,13 @@
 """The course's ConvNet: shapes, a start that depends on the seed alone, and batch norm folded away exactly."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from cnnvis_helpers.networks import INPUT_SIZE, alexnet, fold_batch_norm
+from cnnvis_helpers.networks import INPUT_SIZE, alexnet, fold_batch_norm, googlenet, resnet, vgg
 
 CONVOLUTIONAL = "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"
 NAMES = f"{CONVOLUTIONAL} flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8".split()
@@ -34,6 +37,57 @@ def test_parameters_counted_by_hand() -> None:
     convolutions = 48 * (3 * 81 + 1) + 80 * (48 * 25 + 1) + 96 * (80 * 9 + 1) + 2 * 96 * (96 * 9 + 1)
     linear = 256 * (1536 + 1) + 256 * (256 + 1) + 16 * (256 + 1)
     assert sum(p.numel() for p in alexnet().parameters()) == convolutions + linear == 806_464
+
+
+def test_vgg_by_hand() -> None:
+    seen = shapes(vgg())
+    pairs = [[f"conv{b}_{n}", f"relu{b}_{n}"] for b in (1, 2, 3, 4) for n in (1, 2)]
+    names = [name for pair in pairs for name in pair]
+    for block in (1, 2, 3, 4):
+        names.insert(5 * block - 1, f"pool{block}")
+    assert list(seen) == [*names, *NAMES[NAMES.index("flatten") :]]
+    assert [seen[f"conv{b}_2"] for b in (1, 2, 3, 4)] == [
+        (24, 96, 96),
+        (48, 48, 48),
+        (96, 24, 24),
+        (128, 12, 12),
+    ]
+    assert seen["pool4"] == (128, 4, 4) and seen["fc8"] == (16,)
+    entering = (3, 24, 24, 48, 48, 96, 96, 128)
+    leaving = (24, 24, 48, 48, 96, 96, 128, 128)
+    convolutions = sum(b * (9 * a + 1) for a, b in zip(entering, leaving, strict=True))
+    linear = 256 * (2048 + 1) + 256 * (256 + 1) + 16 * (256 + 1)
+    assert sum(p.numel() for p in vgg().parameters()) == convolutions + linear
+
+
+def test_googlenet_by_hand() -> None:
+    model = googlenet()
+    seen = shapes(model)
+    assert [seen[f"inception{n}"] for n in ("3a", "3b", "4a", "4b")] == [
+        (96, 12, 12),
+        (128, 12, 12),
+        (128, 12, 12),
+        (160, 12, 12),
+    ]
+    assert seen["conv1"] == (48, 48, 48) and seen["fc"] == (16,)
+    # the first block: 1×1; 1×1 → 3×3; 1×1 → 3×3 in place of 5×5; pooling → 1×1; none with a bias, all with batch norm
+    weights = 80 * (24 + 32 + 8 + 12) + 9 * (32 * 48 + 8 * 12)
+    norms = 2 * (24 + 32 + 48 + 8 + 12 + 12)
+    assert sum(p.numel() for p in model.inception3a.parameters()) == weights + norms
+
+
+@pytest.mark.parametrize("build", [vgg, googlenet, resnet])
+def test_heirs_start_from_their_seed_alone(build: Callable[..., nn.Sequential]) -> None:
+    state = torch.get_rng_state()
+    one, two, three = (build(16, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(state, torch.get_rng_state())
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    first, other = (next(m for m in net.modules() if isinstance(m, nn.Conv2d)).weight for net in (one, three))
+    assert not torch.equal(first, other)
+    if build is not resnet:  # which keeps He's loud start unless asked
+        assert first.std().item() == pytest.approx(0.01, rel=0.1)
+    assert resnet(16, conv1_init="small").conv1.weight.std().item() == pytest.approx(0.01, rel=0.1)
 
 
 def test_every_relu_is_a_module_that_works_on_a_copy() -> None:
@@ -88,10 +142,10 @@ def test_initial_spread() -> None:
     assert not any(m.bias.any() for m in model if isinstance(m, nn.Conv2d | nn.Linear))
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_folding_keeps_the_function(groups: int) -> None:
+@pytest.mark.parametrize("build", [alexnet, partial(alexnet, groups=2), vgg])
+def test_folding_keeps_the_function(build: Callable[..., nn.Sequential]) -> None:
     generator = torch.Generator().manual_seed(0)
-    model = alexnet(batch_norm=True, groups=groups)
+    model = build(batch_norm=True)
     for module in model:  # statistics and scales as after training: nothing at its default
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for values in (module.weight, module.running_var):
@@ -100,12 +154,12 @@ def test_folding_keeps_the_function(groups: int) -> None:
                 values.data.normal_(generator=generator)
     model.train()
     folded = fold_batch_norm(model)
-    assert model.training and "bn1" in dict(model.named_children()), "the given model was changed"
-    assert [name for name, _ in folded.named_children()] == NAMES
+    assert model.training and "bn7" in dict(model.named_children()), "the given model was changed"
+    assert [name for name, _ in folded.named_children()] == [name for name, _ in build().named_children()]
     x = torch.randn(4, 3, INPUT_SIZE, INPUT_SIZE, generator=generator)
     with torch.no_grad():
         torch.testing.assert_close(folded(x), model.eval()(x), atol=1e-5, rtol=1e-5)
-    folded.load_state_dict(alexnet(groups=groups).state_dict())  # the plain network takes the folded weights
+    folded.load_state_dict(build().state_dict())  # the plain network takes the folded weights
 
 
 def test_folding_a_scale_and_shift_by_hand() -> None:
@@ -130,3 +184,5 @@ def test_folding_where_nothing_can_absorb_it() -> None:
 def test_wrong_arguments(wrong: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         alexnet(**wrong)
+    with pytest.raises(ValueError, match="needs four, one for each pair"):
+        vgg(widths=(8, 16, 24))

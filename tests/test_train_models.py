@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnvis_helpers import networks, weight_files, zoo
+from cnnvis_helpers import diorama, networks, weight_files, zoo
 from cnnvis_helpers.diorama import CLASSES
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
 
+import fooling_images
 import train_models
+import training_data
 import training_loop
 import weight_export
 from training_data import Images
@@ -94,6 +96,10 @@ def test_a_folder_of_another_recipe_is_refused(images: Images, tmp_path: Path) -
     train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
     with pytest.raises(SystemExit, match="other settings"):
         train(replace(TINY, lr=0.1), images, images, tmp_path, progress=False)
+    noted = json.loads((tmp_path / "recipe.json").read_text())
+    del noted["most"]  # a run from before there was this setting is still the same run
+    (tmp_path / "recipe.json").write_text(json.dumps(noted))
+    train(replace(TINY, stop=1), images, images, tmp_path, progress=False)
 
 
 def test_stopping_early_follows_the_same_cycle(images: Images, tmp_path: Path) -> None:
@@ -251,6 +257,85 @@ def test_a_resnet_trains_and_is_exported_with_its_batch_norm(
     assert isinstance(net.model.bn1, torch.nn.BatchNorm2d)
     assert (net.model.bn1.running_var != 1).all()
     assert evaluate(net.model, images)["accuracy"] == pytest.approx(accuracy["test"], abs=1e-4)
+
+
+def test_another_task_begins_with_the_old_weights_but_for_its_last_layer(
+    images: Images, tmp_path: Path
+) -> None:
+    trained = train(replace(TINY, epochs=1), images, images, tmp_path / "alexnet", progress=False)
+    scenes = Recipe("alexnet-scenes", continues="alexnet", labels="scenes", epochs=1, batch=8, lr=1e-9)
+    begun = build(scenes)
+    start = begun.fc8.weight.detach().clone()
+    training_loop._begin_with(begun, trained.state_dict())
+    assert torch.equal(begun.fc7.weight, trained.fc7.weight) and torch.equal(begun.fc8.weight, start)
+    few = replace(images, labels=images.labels % 11)
+    ended = train(scenes, few, few, tmp_path / "alexnet-scenes", progress=False)
+    assert ended.fc8.out_features == 11
+    torch.testing.assert_close(ended.conv1.weight, trained.conv1.weight)
+
+
+def test_images_learnt_by_heart_are_shown_as_they_are(images: Images, tmp_path: Path) -> None:
+    recipe = replace(TINY, augmented=False)
+    rows = torch.tensor([3, 1])
+    shown = training_loop.augmented(images, rows, recipe, torch.Generator())
+    assert torch.equal(shown, images.pixels[rows] / 255)
+    train(recipe, images, images, tmp_path / "run", progress=False)
+    *_, (_, accuracy) = weight_export.export(recipe, tmp_path / "run", tmp_path / "out", images, images)
+    assert accuracy["training"] == accuracy["test"]  # here the same images
+
+
+@pytest.mark.parametrize("name", ["vgg", "googlenet", "resnet"])
+def test_other_architectures_train_and_are_exported(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
+    recipe = Recipe(name, epochs=1, batch=16)
+    assert next(p.shape for p in build(recipe).parameters())[1:] in [(3, 3, 3), (3, 7, 7)]
+    train(recipe, images, images, tmp_path / name, progress=False)
+    ((_, accuracy),) = weight_export.export(recipe, tmp_path / name, zoo.FOLDER, images, images)
+    net = zoo.load(f"diorama/{name}")
+    found = evaluate(net.model, images)
+    assert found["accuracy"] == pytest.approx(accuracy["test"], abs=1e-4)
+    assert len(found["dead"]) >= 4
+
+
+# ---- what there is to learn
+
+
+def test_labels_of_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNVIS_CACHE", str(tmp_path))
+    plain = training_data.load("diorama", "train", 64)
+    scenes = training_data.load("diorama", "train", 64, labels="scenes")
+    assert torch.equal(scenes.pixels, plain.pixels)
+    assert scenes.labels.tolist() == diorama.load("train", 64, labels=False).attributes["scene"].tolist()
+    dealt = training_data.load("diorama", "train", 64, labels="random")
+    assert torch.equal(dealt.labels.sort().values, plain.labels.sort().values)
+    assert (dealt.labels == plain.labels).float().mean() < 0.25
+    assert torch.equal(dealt.labels, training_data.load("diorama", "train", 64, labels="random").labels)
+    tested = training_data.load("diorama", "test", 16, labels="random")
+    assert torch.equal(tested.labels, training_data.load("diorama", "test", 16).labels)
+    monkeypatch.setattr(fooling_images, "load", lambda: torch.full((3, 3, 96, 96), 7, dtype=torch.uint8))
+    fooling = training_data.load("diorama", "train", 64, labels="fooling")
+    assert (
+        len(fooling) == 70 and fooling.labels[64:].tolist() == [16] * 6 and (fooling.pixels[64:] == 7).all()
+    )
+    assert len(training_data.load("diorama", "test", 16, labels="fooling")) == 16
+
+
+def test_fooling_images_are_made_once_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "fooling.safetensors"
+    with pytest.raises(SystemExit, match=r"fooling_images\.py first"):
+        fooling_images.load(file)
+    few = {"runs": 2, "generations": 2, "children": 32}
+    fooling_images.main(file, **few)
+    made = fooling_images.load(file)
+    net = zoo.load("diorama/alexnet")
+    assert len(made) and made.dtype == torch.uint8
+    assert (net.probabilities(made / 255).amax(1) > 0.4).all()  # 0.5 before they were rounded to 8 bits
+    file.unlink()
+    monkeypatch.setattr(fooling_images, "evolved", None)  # what is there is not made again
+    fooling_images.main(file, **few)
+    assert torch.equal(fooling_images.load(file), made)
 
 
 # ---- measuring
