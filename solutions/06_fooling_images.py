@@ -1135,7 +1135,7 @@ controls.evolver([net, robust] if MODEL.startswith("diorama/") else [net])
 # fooling images were found at every round, as sure as before.
 #
 # Here is the same experiment. `diorama/alexnet-fooling` is the standard network, trained for three more rounds with a
-# seventeenth class, which it learnt from some 500 CPPN elites that had evolved against the standard network with other
+# seventeenth class, which it learnt from some 580 CPPN elites that had evolved against the standard network with other
 # seeds than here.
 #
 # What would you expect? The class teaches the network what *these* images look like. A new search looks where the network
