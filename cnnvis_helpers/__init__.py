@@ -20,9 +20,9 @@ Methods: models and tensors in, tensors out
     backward_rules, deconvnet       what made a unit fire: lecture 04
     inversion        images with the same code                          lecture 05
     objectives, image_params, synthesis, facets     images that maximise a class or a unit: lecture 05
-    adversarial, evolution          small changes that fool; images that evolve
-    dissection       which concept each unit detects, and by chance
     dreams, deep_inversion          what a layer sees in a photograph, and in nothing: lecture 05
+    adversarial, evolution          small changes that fool; images that evolve: lecture 06
+    dissection       which concept each unit detects, and by chance     lecture 07
 What a notebook shows
     figures          one look for every picture
     controls         sliders, browsers and explorers

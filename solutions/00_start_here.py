@@ -70,7 +70,7 @@ all_is_well = selftest.run()
 # | 10 | Texture and style | Which layers carry what? |
 # | 11 | What do they really know? | Where is it right, and are you better? |
 #
-# Lectures 00 to 05 are here; the others are being written. Every lecture has the same form: an idea, the heart of
+# Lectures 00 to 07 are here; the others are being written. Every lecture has the same form: an idea, the heart of
 # the method in a few lines of code, a picture, and **a number under the picture** with its null beside it. Each ends
 # with exercises that check themselves.
 
@@ -235,9 +235,10 @@ print(
 # %% [markdown]
 # ## 5 · The networks
 #
-# The course ships a family of small AlexNets, trained on 20,000 Diorama images by `data_scripts/train_models.py`. The
-# first is the healthy one. The others have a fault *on purpose*: a lecture that says "noisy filters mean trouble" must
-# show you a network in trouble. One was never trained at all: it is the null of the whole course.
+# The course ships a family of small networks, trained on 20,000 Diorama images by `data_scripts/train_models.py`. The
+# first is the healthy AlexNet. The other AlexNets are changed *on purpose*, most of them for the worse: a lecture that says
+# "noisy filters mean trouble" must show you a network in trouble. One was never trained at all: it is the null of the whole
+# course. The last three are healthy networks of other architectures.
 #
 # An accuracy is measured on a limited number of images, so it comes with an interval. For $k$ right answers out of
 # $n$, the **Wilson interval** with $z = 1.96$ contains the true accuracy about 95 times out of 100:
@@ -272,7 +273,7 @@ fig, axes = figures.bars(
     number="{:.2f}",
     limits=(0, 1),
     reference={"chance": 1 / 16},
-    caption="The embedded networks. Faulty ones are faulty on purpose.",
+    caption="The embedded networks that name objects. Faulty ones are faulty on purpose.",
 )
 figures.show(fig, "Test accuracy of every embedded network with its interval, and chance.")
 

@@ -227,6 +227,7 @@ def test_building_executes_gathers_claims_and_repeats_itself(course: Course) -> 
             "# %%\nfrom cnnvis_helpers.claims import claim\n\n"
             'claim("01-sum", statement="1+1=2", source="Peano", measured="2", verdict="reproduced")\n\n'
             "# %%\nimport ipywidgets\n\nipywidgets.VBox([ipywidgets.IntSlider()])\n\n"
+            "# %%\nfrom tqdm.auto import tqdm\n\nfor _ in tqdm(range(3)):\n    print('step')\n\n"
             '# %% [markdown] tags=["exercise"]',
             1,
         ),
@@ -238,6 +239,7 @@ def test_building_executes_gathers_claims_and_repeats_itself(course: Course) -> 
     outputs = [c.outputs for c in nbformat.read(student, as_version=4).cells if c.cell_type == "code"]
     assert outputs[1][0].text == "pi 3.14\n"
     assert outputs[4][0].data == {"text/plain": build_notebooks.WIDGET_TEXT}
+    assert [o.output_type for o in outputs[5]] == ["stream"], "a progress bar is not stored"
     assert outputs[-1][0].text == "not attempted yet\n"
     solved = nbformat.read(course.root / "solutions" / "01_small.ipynb", as_version=4)
     assert [c.outputs[0].text for c in solved.cells if "check" in c.metadata.get("tags", [])] == ["passed\n"]

@@ -676,3 +676,17 @@ def test_what_a_folder_must_have(folder: Path) -> None:
 
 def test_all_public_names_are_there() -> None:
     assert all(hasattr(dissection, name) for name in dissection.__all__)
+
+
+def test_the_stored_table_holds_every_unit_once_and_its_numbers_agree():
+    table = dissection.stored()
+    block = ["run", "network", "turned", "layer"]
+    assert not table.duplicated([*block, "unit"]).any() and table[block].notna().all().all()
+    assert (table.groupby(block).unit.max() + 1 == table.groupby(block).size()).all()
+    assert table.iou.between(0, 1).all() and (table.same.dropna() <= table.iou[table.same.notna()]).all()
+    assert ((table.iou > 0) <= table.concept.notna()).all()
+    base = table[(table.run == "") & (table.network == "diorama/alexnet") & (table.turned == "")]
+    assert base.groupby("layer").size().head(5).tolist() == [48, 80, 96, 96, 96]
+    assert base.chance.notna().all() and base.lucky.between(0, 20).all()
+    labels = {"object", "part", "scene", "colour", "material", "texture"}
+    assert set(table.category.dropna()) <= labels

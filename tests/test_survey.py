@@ -571,3 +571,24 @@ def test_memory_does_not_grow_with_the_data() -> None:
     small, large = (int(line) / 1024 for line in done.stdout.split())
     # 3,000 more images have 20 MB of pixels and 45 MB of activations.
     assert large - small < 5, f"{small:.0f} MB for 1,000 images, {large:.0f} MB for 4,000"
+
+
+def test_large_values_that_cannot_be_added_are_still_finite() -> None:
+    huge = torch.full((2, 3, 4, 4), 3e38)  # their sum is beyond float32
+    assert not huge.sum().isfinite()
+    threshold = Threshold("x", 2, 0.5)
+    threshold.update(huge, torch.arange(2))
+    assert (threshold.value == huge.max()).all()
+    huge[0, 0, 0, 0] = -torch.inf
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        Threshold("x", 2, 0.5).update(huge, torch.arange(2))
+
+
+def test_a_batch_keeps_the_layout_of_its_images() -> None:
+    x = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    for data in (x, x.to(memory_format=torch.channels_last), x.transpose(2, 3)):
+        stacked = torch.cat([images for _, images in survey.batches(data, 2)])
+        assert torch.equal(stacked, data)
+    _, first = next(survey.batches(x.to(memory_format=torch.channels_last), 2))
+    assert first.is_contiguous(memory_format=torch.channels_last)
+    assert next(survey.batches(x, 2))[1].is_contiguous()

@@ -12,6 +12,9 @@
     in_box             what of an image or projection lies in a receptive field
     unit_browser       layer x channel: the images that activate it most, with receptive fields
     synthesiser        an image for any class, channel or unit, with knobs and a film of the run
+    attacker           an image, its perturbation and their sum, by epsilon, class and network
+    evolver            elites of all classes as they evolve: play, pause, speed
+    dissector          layer x unit: best images, masks, concepts and their IoU
     embedding_explorer network x layer: a map of the images' codes, and nearest neighbours
 
     explorer(net, images, titles=names)          # last line of a cell
@@ -21,15 +24,20 @@ Each returns an object that shows itself; its widgets are attributes, so that co
 
 from .attributing import MapPanel, Occluder, map_panel, map_tile, occluder
 from .browsing import FilterBrowser, filter_browser
+from .dissecting import Dissector, dissector
 from .drawing import Studio, studio
 from .exploring import Explorer, explorer
+from .fooling import Attacker, Evolver, attacker, evolver
 from .projecting import Projector, in_box, projection_tile, projector
 from .synthesising import Synthesiser, synthesiser
 from .training import TrainingSlider, training_slider
 from .units import EmbeddingExplorer, UnitBrowser, embedding_explorer, unit_browser
 
 __all__ = [
+    "Attacker",
+    "Dissector",
     "EmbeddingExplorer",
+    "Evolver",
     "Explorer",
     "FilterBrowser",
     "MapPanel",
@@ -39,7 +47,10 @@ __all__ = [
     "Synthesiser",
     "TrainingSlider",
     "UnitBrowser",
+    "attacker",
+    "dissector",
     "embedding_explorer",
+    "evolver",
     "explorer",
     "filter_browser",
     "in_box",

@@ -7,6 +7,7 @@
 - `Tally`: the statistic that counts, for surveys in parts
 - `upsample`: maps at every pixel, anchored at receptive-field centres
 - `DETECTOR`: the IoU above which a unit is called a detector
+- `stored`: the course's own networks, dissected over all test images
 
     labels = Labels(test.maps, {c: diorama.names(c) for c in diorama.CATEGORIES})
     found = dissect(net.model, net.normalise(test.images), labels, "relu5")["relu5"]
@@ -16,10 +17,11 @@ Bau, Zhou, Khosla, Oliva, Torralba, *Network dissection: quantifying interpretab
 CVPR 2017.
 """
 
+from .archive import stored
 from .folder import read_folder
 from .labels import Labels
 from .result import DETECTOR, Dissection
 from .run import dissect
 from .tally import Tally, upsample
 
-__all__ = ["DETECTOR", "Dissection", "Labels", "Tally", "dissect", "read_folder", "upsample"]
+__all__ = ["DETECTOR", "Dissection", "Labels", "Tally", "dissect", "read_folder", "stored", "upsample"]

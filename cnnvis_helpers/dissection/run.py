@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset
+from tqdm.auto import tqdm
 
 from cnnvis_helpers import hooks
 from cnnvis_helpers.dissection.labels import Labels
@@ -98,10 +99,12 @@ def dissect(
         if isinstance(t, Threshold)
     ]
     if keeps:
-        for tally, keep in zip(tallies, fed[len(tallies) :], strict=True):
-            maps: Any = keep.maps if isinstance(keep, _Keep) else ()
-            for positions, a in batches(Subset(maps, tally.order), batch, progress=progress):
-                tally.update(a, positions)
+        with tqdm(total=len(tallies) * len(data), unit="image", disable=not progress) as bar:
+            for tally, keep in zip(tallies, fed[len(tallies) :], strict=True):
+                maps: Any = keep.maps if isinstance(keep, _Keep) else ()
+                for positions, a in batches(Subset(maps, tally.order), batch):
+                    tally.update(a, positions)
+                    bar.update(len(positions))
     else:
         path = None if resume is None else f"{resume}.tally"
         again = Subset(data, tallies[0].order)

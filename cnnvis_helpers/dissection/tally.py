@@ -130,13 +130,14 @@ class Tally(Statistic):
         concepts = np.zeros(k + 1, np.int64)
         positions = indices.cpu().numpy()
         group_of = np.searchsorted(self._starts, positions, side="right") - 1
-        for group in np.unique(group_of):
+        groups = np.unique(group_of)
+        for group in groups:
             start, end = self._starts[group], self._ends[group]
             numbers, meaning, present = self.labels.combined(tuple(self.order[start:end]))
             mine = np.flatnonzero(group_of == group)
             member = positions[mine] - start
             concepts += _count(np.bincount(numbers[member].ravel(), minlength=len(meaning)), meaning, k)[0]
-            chosen = group_of[image] == group
+            chosen = slice(None) if len(groups) == 1 else group_of[image] == group
             u, i, p = unit[chosen], positions[image[chosen]] - start, pixel[chosen]
             area = np.bincount(u * (end - start) + i, minlength=c * (end - start)).reshape(c, -1)
             flat, row = numbers.ravel(), u * len(meaning)

@@ -23,6 +23,11 @@ from cnnvis_helpers import weight_files
 State = dict[str, Tensor]
 
 
+def finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite. A finite sum tells it at once; values may also only be too large to add."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
 class Statistic(ABC):
     """Something about each channel of one layer that can be gathered batch by batch.
 
@@ -61,7 +66,7 @@ class Statistic(ABC):
                 f"({len(indices)}, C, H, W) or ({len(indices)}, C)."
             )
         a = a.detach().float()
-        if not a.isfinite().all():
+        if not finite(a):
             raise ValueError(f"Layer {self.layer!r} gives NaN or infinite values: look at the weights.")
         a = a.reshape(*a.shape, 1, 1) if a.ndim == 2 else a
         state = self._measure(a + 0.0, indices.to(a.device))  # -0.0 + 0.0 is 0.0: equal values, equal bits
@@ -198,7 +203,15 @@ class Threshold(Statistic):
         return int(Fraction(str(self.settings["share"])) * count)
 
     def _measure(self, a: Tensor, indices: Tensor) -> State:
-        return self._largest(a.transpose(0, 1).flatten(1), a.shape[2] * a.shape[3])
+        values, places = a.transpose(0, 1).flatten(1), a.shape[2] * a.shape[3]
+        kept, most = self._state.get("values"), self._kept(places)
+        if kept is not None and kept.shape == (
+            len(values),
+            most,
+        ):  # what is not above the least of these is not kept
+            above = int((values > kept[:, -1:].to(values)).sum(1).max())
+            return {"values": values.topk(min(most, max(1, above))).values, "places": torch.tensor(places)}
+        return self._largest(values, places)
 
     def _join(self, one: State, two: State) -> State:
         if one["places"] != two["places"]:
@@ -208,8 +221,11 @@ class Threshold(Statistic):
         return self._largest(torch.cat([one["values"], two["values"]], 1), int(one["places"]))
 
     def _largest(self, values: Tensor, places: int) -> State:
-        kept = min(values.shape[1], self._above(self.settings["images"] * places) + 1)
+        kept = min(values.shape[1], self._kept(places))
         return {"values": values.topk(kept).values, "places": torch.tensor(places)}
+
+    def _kept(self, places: int) -> int:
+        return self._above(self.settings["images"] * places) + 1
 
     def _add(self, state: State) -> None:
         images = self.seen + int(state["seen"])

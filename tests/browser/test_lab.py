@@ -257,6 +257,54 @@ def test_projections_and_synthesis(opened, changed):
     assert opened.errors == []
 
 
+def test_fooling_and_dissection(opened, changed):
+    """The controls of lectures 06 and 07: an attack by keyboard, evolution played and paused, units with masks."""
+    (opened.lab.folder / "fooling.ipynb").write_text(
+        notebook(
+            LOOKING,
+            "controls.attacker([net], sample.images[:4], sample.labels[:4], titles[:4])",
+            "controls.evolver([net])",
+            """
+from cnnvis_helpers import dissection
+labels = dissection.Labels(sample.maps, {c: diorama.names(c) for c in diorama.CATEGORIES})
+found = dissection.dissect(net.model, net.prepare(sample.images), labels, ["relu3", "relu5"], shuffles=3)
+controls.dissector(net.model, net.prepare(sample.images), sample.images, found)
+""",
+        )
+    )
+    opened.open("fooling.ipynb")
+    opened.run_all(seconds=300)
+    assert not opened.error_outputs()
+
+    attack = control_with(opened, "ε · 255")
+    picture = attack.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: nudge(opened, attack, "ε · 255"))
+    source = changed(picture, source, lambda: attack.locator("select").nth(1).select_option("ten steps"))
+    changed(picture, source, lambda: attack.locator("select").nth(2).select_option(index=3))
+    opened.screenshot("attacker", attack)
+
+    evolution = control_with(opened, "Genome")
+    picture = evolution.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: evolution.get_by_role("button", name="Play").click())
+    changed(picture, source, lambda: nudge(opened, evolution, "Speed"))
+    evolution.get_by_role("button", name="Pause").click()
+    evolution.get_by_role("status").filter(has_text="Paused at generation").first.wait_for()
+    opened.screenshot("evolver", evolution)
+    source = picture.get_attribute("src")
+    changed(picture, source, lambda: evolution.locator("select").last.select_option("pixels"))
+
+    units = control_with(opened, "Units")
+    picture = units.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: nudge(opened, units, "Unit"))
+    changed(picture, source, lambda: units.locator("select").first.select_option("relu3"))
+    units.get_by_role("status").filter(has_text="relu3, unit").first.wait_for()
+    opened.screenshot("dissector", units)
+    assert opened.errors == []
+
+
 @pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
 def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""
