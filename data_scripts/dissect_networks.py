@@ -7,8 +7,13 @@ Written is `cnnvis_helpers/tables/dissection.csv`; `cnnvis_helpers.dissection.st
 columns are. Dissected are all layers of maps of "diorama/alexnet", of its steps and of the networks in ALL_LAYERS,
 and the last layer of maps of every other network.
 
-A folder FOLDER of repeated trainings, where there is one, holds files FOLDER/RUN/diorama/NAME.safetensors: the same
-networks, trained with other seeds or labels. They get the name RUN in the table's first column.
+A folder of repeated trainings, where there is one, holds files RUN/diorama/NAME.safetensors: the same networks,
+trained with other seeds or labels. They get the name RUN in the table's first column. Those of the table were made by
+
+    train=data_scripts/train_models.py
+    both="diorama/alexnet diorama/alexnet-scenes"
+    for n in 1 2; do python $train $both --seed $n --export --out "runs/others/seed $n"; done
+    python $train diorama/alexnet-randomlabels --set 'labels=""' --export --out "runs/others/true labels"
 
 What stands in the table already is not done again: a run that was interrupted goes on, and networks that come later
 are added. Delete the table after training networks again.

@@ -315,7 +315,8 @@ print(
 )
 
 # %% [markdown]
-# **What to notice.** The untrained network is at chance: a null should be. The band is wide where there are few images.
+# **What to notice.** The untrained network is at chance: a null should be. So is the one that has learnt random labels by
+# heart: it has every training image right, and knows nothing. The band is wide where there are few images.
 # And where the object is clear, few mistakes are left, so a senseless visualisation there cannot be excused by a wrong
 # answer. Whether the network is right *for the right reason* is another question: lecture 03 asks it.
 
