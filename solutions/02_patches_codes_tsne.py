@@ -1313,7 +1313,8 @@ def predicted(table, labels, new):
     mean, std = table.mean(0), table.std(0, correction=0)
     std[std == 0] = 1
     with threadpool_limits(1):  # small products, on which several threads would wait for each other
-        classifier = LogisticRegression(tol=1e-6, max_iter=2000)  # to the end: no answer hangs on a last digit
+        # Trained to the end: no answer hangs on a last digit.
+        classifier = LogisticRegression(tol=1e-6, max_iter=2000)
         return classifier.fit((table - mean) / std, labels).predict((new - mean) / std)
 
 
