@@ -280,7 +280,7 @@ controls.dissector(net.model, net.prepare(sample.images), sample.images, found)
     picture = attack.locator("img").first
     source = changed(picture, None, lambda: None)
     source = changed(picture, source, lambda: nudge(opened, attack, "ε · 255"))
-    source = changed(picture, source, lambda: attack.locator("select").nth(1).select_option("ten steps"))
+    source = changed(picture, source, lambda: attack.locator("select").nth(1).select_option("five steps"))
     changed(picture, source, lambda: attack.locator("select").nth(2).select_option(index=3))
     opened.screenshot("attacker", attack)
 
