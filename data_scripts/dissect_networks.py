@@ -11,9 +11,12 @@ A folder of repeated trainings, where there is one, holds files RUN/diorama/NAME
 trained with other seeds or labels. They get the name RUN in the table's first column. Those of the table were made by
 
     train=data_scripts/train_models.py
-    both="diorama/alexnet diorama/alexnet-scenes"
-    for n in 1 2; do python $train $both --seed $n --export --out "runs/others/seed $n"; done
-    python $train diorama/alexnet-randomlabels --set 'labels=""' --export --out "runs/others/true labels"
+    heart=diorama/alexnet-randomlabels
+    for n in 1 2; do
+        python $train diorama/alexnet diorama/alexnet-scenes $heart --seed $n --export --out "runs/others/seed $n"
+        python $train $heart --set 'labels=""' --seed $n --export --out "runs/others/true labels, seed $n"
+    done
+    python $train $heart --set 'labels=""' --export --out "runs/others/true labels"
 
 What stands in the table already is not done again: a run that was interrupted goes on, and networks that come later
 are added. Delete the table after training networks again.
