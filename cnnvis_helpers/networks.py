@@ -110,14 +110,7 @@ def alexnet(
             conv5=nn.Conv2d(w4, w5, 3, padding=1, groups=groups, bias=bias),
             relu5=nn.ReLU(),
             pool5=nn.MaxPool2d(3, 3),  # → 4; windows that do not overlap keep fc6, the largest layer, small
-            flatten=nn.Flatten(),
-            fc6=nn.Linear(w5 * 4 * 4, hidden, bias=bias),
-            relu6=nn.ReLU(),
-            drop6=nn.Dropout(dropout),
-            fc7=nn.Linear(hidden, hidden, bias=bias),
-            relu7=nn.ReLU(),
-            drop7=nn.Dropout(dropout),
-            fc8=nn.Linear(hidden, classes),
+            **_classifier(w5 * 4 * 4, hidden, classes, bias, dropout),
         )
     _initialise(layers, seed, conv1_init)
     if batch_norm:
@@ -158,16 +151,23 @@ def vgg(
                 layers[f"relu{block}_{number}"] = nn.ReLU()
                 entering = width
             layers[f"pool{block}"] = nn.MaxPool2d(3 if block == len(widths) else 2)
-        layers["flatten"] = nn.Flatten()
-        entering = widths[-1] * 4 * 4
-        for number in (6, 7):
-            layers[f"fc{number}"] = nn.Linear(entering, hidden, bias=bias)
-            layers[f"relu{number}"] = nn.ReLU()
-            layers[f"drop{number}"] = nn.Dropout(dropout)
-            entering = hidden
-        layers["fc8"] = nn.Linear(hidden, classes)
+        layers.update(_classifier(widths[-1] * 4 * 4, hidden, classes, bias, dropout))
     _initialise(layers, seed, "small")
     return nn.Sequential(_with_batch_norm(layers) if batch_norm else layers)
+
+
+def _classifier(entering: int, hidden: int, classes: int, bias: bool, dropout: float) -> dict[str, nn.Module]:
+    """From the last maps to the logits: fc6, fc7 and fc8, as in AlexNet and VGG."""
+    return {
+        "flatten": nn.Flatten(),
+        "fc6": nn.Linear(entering, hidden, bias=bias),
+        "relu6": nn.ReLU(),
+        "drop6": nn.Dropout(dropout),
+        "fc7": nn.Linear(hidden, hidden, bias=bias),
+        "relu7": nn.ReLU(),
+        "drop7": nn.Dropout(dropout),
+        "fc8": nn.Linear(hidden, classes),
+    }
 
 
 def googlenet(classes: int = 16, *, dropout: float = 0.4, seed: int = 0) -> nn.Sequential:
