@@ -1187,8 +1187,8 @@ claim(
 )
 
 # %% [markdown]
-# **What to notice.** True labels of 4,000 images make detectors in every layer, and 13 to 15 concepts in the last, though a third
-# of what 20,000 images make. Random labels do not leave the network as it began either. The first layer learns colours: 30 to 39
+# **What to notice.** True labels of 4,000 images make detectors in every layer, and 13 to 15 concepts in the last, two fifths
+# of what 20,000 images make. But random labels do not leave the network as it began either. The first layer learns colours: 30 to 39
 # of its 48 units are detectors, nearly all of them of colours, black and white before all. Ordinary training does that in its
 # first steps too (section 5); here it stays so. But deeper down it fades, to a handful of detectors of one or two concepts in
 # relu5. Three starts agree. What tells one picture from every other one need not have a name. Detectors of parts and objects are
@@ -1217,7 +1217,7 @@ for label, values in kind_of.items():
 # %% [markdown]
 # **What to notice.** Both networks classify their own images nearly without a mistake. The one that had to look at the object
 # has 83 detectors of 21 concepts: bicycles, cars, cat heads, bus windows. The one that could read the answer off the place has
-# half as many, of 12 concepts, and its most frequent one is *water*. No detector of relu5 is a scene, though the scene is all
+# half as many, of 12 concepts, *water* as often as *bicycle*. No detector of relu5 is a scene, though the scene is all
 # it needs: section 9 says why. (One network each.)
 #
 # ## 9 · What a dissection cannot see
