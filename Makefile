@@ -14,7 +14,7 @@ LAB_FLAGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
-.PHONY: help lab test test-all setup lint types unit quick check-notebooks notebooks nbval browser clean
+.PHONY: help lab test test-all setup lint types unit long quick check-notebooks notebooks nbval browser clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -27,7 +27,7 @@ help:
 	@echo "make check-notebooks  are the notebooks what their sources say?"
 	@echo "make nbval            run every notebook and compare what it prints"
 	@echo "make browser          drive JupyterLab in Chromium"
-	@echo "make test-all         make test, going on after a failure"
+	@echo "make test-all         make test going on after a failure, and every lecture on other networks"
 	@echo "make notebooks        build the notebooks from solutions/*.py"
 	@echo "make setup            only install;  make clean: remove what was made here, .venv too"
 
@@ -37,7 +37,7 @@ lab: setup
 test: lint types unit check-notebooks nbval browser
 
 test-all:
-	@$(MAKE) --keep-going test
+	@$(MAKE) --keep-going test long
 
 setup: $(STAMP)
 
@@ -60,10 +60,13 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(PYTEST) -n 2 -m "not browser" tests
+	$(PYTEST) -n 2 -m "not browser and not long" tests
+
+long: setup
+	$(PYTEST) -n 2 -m long tests
 
 quick: setup
-	$(PYTEST) -n 2 -m "not browser and not slow" tests
+	$(PYTEST) -n 2 -m "not browser and not slow and not long" tests
 
 check-notebooks: setup
 	$(BIN)/python data_scripts/build_notebooks.py --check

@@ -14,6 +14,11 @@ SOLUTIONS = Path(__file__).parents[1] / "solutions"
 
 
 LECTURES = sorted(path.name for path in SOLUTIONS.glob("[0-9][0-9]_*.py"))
+# One lecture stands for the others in `make test`; `make test-all` runs every one.
+EACH = [
+    lecture if lecture.startswith("01") else pytest.param(lecture, marks=pytest.mark.long)
+    for lecture in LECTURES
+]
 
 
 def outputs(lecture: str, folder: Path, **changes: str) -> list[NotebookNode]:
@@ -38,13 +43,13 @@ def pictured(output: NotebookNode) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lecture", LECTURES)
+@pytest.mark.parametrize("lecture", EACH)
 def test_every_lecture_runs_on_the_photo_network(lecture: str, tmp_path: Path) -> None:
     found = outputs(lecture, tmp_path, MODEL='"photos/alexnet"')
     assert sum(pictured(o) for o in found) >= 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["imagenet/resnet18", "imagenet/googlenet"])
 def test_lecture_01_runs_on_a_torchvision_network(model: str, tmp_path: Path) -> None:
     found = outputs("01_weights_and_activations.py", tmp_path, MODEL=f'"{model}"', WEIGHTS="False")
