@@ -94,9 +94,10 @@ def read_facts(path: Path, name: str) -> dict[str, Any]:
     """The facts of a file, with the lists, tables and numbers that `save` was given; raises like `read`."""
     if not path.is_file():
         network = name.partition("@")[0]
+        script = "train_decoder.py" if "/decoder-" in name else "train_models.py"
         raise WeightsError(
             f"The weights of {name} are missing: {path} should come with the package; install it again, or "
-            f"make it with `python data_scripts/train_models.py {network} --export`."
+            f"make it with `python data_scripts/{script} {network} --export`."
         )
     try:
         with safe_open(path, framework="pt") as file:
