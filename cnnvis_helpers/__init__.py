@@ -23,6 +23,10 @@ Methods: models and tensors in, tensors out
     dreams, deep_inversion          what a layer sees in a photograph, and in nothing: lecture 05
     adversarial, evolution          small changes that fool; images that evolve: lecture 06
     dissection       which concept each unit detects, and by chance     lecture 07
+    memorisation     learnt by rule or by heart                         lecture 08
+    generator        images through a decoder of codes                  lecture 09
+    style            textures, transfer, Gram matrices                  lecture 10
+    correspondence, attributes      parts that match; accuracy by size, pose and light: lecture 11
 What a notebook shows
     figures          one look for every picture
     controls         sliders, browsers and explorers

@@ -59,20 +59,19 @@ all_is_well = selftest.run()
 # |:--|:--|:--|
 # | 00 | **Start here** | How will you know that what you see is true? |
 # | 01 | [Weights and activations](01_weights_and_activations.ipynb) | What can you read off the filters, and off what they do to one image? |
-# | 02 | Maximal patches, codes and t-SNE | Which images does a unit like best? |
-# | 03 | Occlusion and saliency | Which pixels made the decision? |
-# | 04 | Deconvnet and guided backpropagation | What does projecting back to the image show? |
-# | 05 | Inversion and DeepDream | What does the network imagine? |
-# | 06 | Fooling images | How little does it take to change its mind? |
-# | 07 | Network dissection | Which units detect which concepts? |
-# | 08 | Learning or memorising | When does a network learn, when does it store? |
-# | 09 | Generators | Can a second network draw what the first one wants? |
-# | 10 | Texture and style | Which layers carry what? |
-# | 11 | What do they really know? | Where is it right, and are you better? |
+# | 02 | [Maximal patches, codes and t-SNE](02_patches_codes_tsne.ipynb) | Which images does a unit like best? |
+# | 03 | [Occlusion and saliency](03_occlusion_and_saliency.ipynb) | Which pixels made the decision? |
+# | 04 | [Deconvnet and guided backpropagation](04_deconvnet_and_guided_backprop.ipynb) | What does projecting back to the image show? |
+# | 05 | [Inversion and DeepDream](05_inversion_and_deepdream.ipynb) | What does the network imagine? |
+# | 06 | [Fooling images](06_fooling_images.ipynb) | How little does it take to change its mind? |
+# | 07 | [Network dissection](07_network_dissection.ipynb) | Which units detect which concepts? |
+# | 08 | [Learning or memorising](08_learning_or_memorising.ipynb) | When does a network learn, when does it store? |
+# | 09 | [Generators](09_generators.ipynb) | Can a second network draw what the first one wants? |
+# | 10 | [Texture and style](10_texture_and_style.ipynb) | Which layers carry what? |
+# | 11 | [What do they really know?](11_what_do_they_know.ipynb) | Where is it right, and are you better? |
 #
-# Lectures 00 to 07 are here; the others are being written. Every lecture has the same form: an idea, the heart of
-# the method in a few lines of code, a picture, and **a number under the picture** with its null beside it. Each ends
-# with exercises that check themselves.
+# Every lecture has the same form: an idea, the heart of the method in a few lines of code, a picture, and **a number
+# under the picture** with its null beside it. Each ends with exercises that check themselves.
 
 # %% [markdown]
 # ## 3 · Diorama, a world whose truth is known
@@ -600,14 +599,18 @@ claims.table()
 # | class model | 类别模型 | an image made to maximise a class score |
 # | code | 编码 | a layer's output, as a description of the image |
 # | convolution kernel, filter | 卷积核, 滤波器 | the weights of one channel |
+# | critical sample | 关键样本 | an image with a neighbour that the network calls something else |
 # | dead unit | 死亡单元 | a unit that is never active on the data |
 # | deconvnet | 反卷积网络 | Zeiler and Fergus' projection back to the image |
+# | decoder, generator | 解码器, 生成器 | a network that draws images from codes |
 # | fooling image, adversarial example | 欺骗图像, 对抗样本 | an image made to be misclassified |
 # | guided backpropagation | 导向反向传播 | a gradient that passes only positive signals at each ReLU |
 # | ground truth | 真实标注 | the labels, which Diorama knows for every pixel |
+# | Gram matrix | 格拉姆矩阵 | how strongly each two channels of a layer fire together, places forgotten |
 # | heat map | 热力图 | a map of numbers shown as colours |
 # | hidden layer | 隐藏层 | a layer between input and output |
 # | intersection over union | 交并比 | how well two masks agree, 0 to 1 |
+# | keypoint, PCK | 关键点, 关键点正确率 | a named place of an object; the share of these found in another image |
 # | inversion | 反演 | finding an image with a given code |
 # | network dissection | 网络解剖 | matching units with labelled concepts |
 # | null | 零假设基线 | the score of something that knows nothing |
@@ -619,6 +622,7 @@ claims.table()
 # | robust network | 鲁棒网络 | one trained to withstand small changes of the image |
 # | sparse | 稀疏 | mostly zeros |
 # | stride | 步幅 | how far a filter moves from one position to the next |
+# | style, texture | 风格, 纹理 | what of an image remains when places are forgotten |
 # | unit | 单元 | one channel, or one neuron of a fully connected layer |
 # | weight decay | 权重衰减 | pulling the weights towards zero while training |
 

@@ -305,6 +305,52 @@ controls.dissector(net.model, net.prepare(sample.images), sample.images, found)
     assert opened.errors == []
 
 
+GAME = """
+from cnnvis_helpers import controls, diorama, zoo
+
+sample = diorama.sample(6)
+controls.game(zoo.load("diorama/alexnet"), sample.images, sample.labels)
+"""
+
+
+def test_game_keeps_score_over_a_kernel_restart(opened, changed):
+    """Two answers by mouse and keyboard; the score of both sides; the same score from a fresh kernel."""
+    (opened.lab.folder / "game.ipynb").write_text(notebook(GAME))
+    opened.open("game.ipynb")
+    opened.run_all(seconds=120)
+    assert not opened.error_outputs()
+    page = opened.page
+
+    game = page.locator(".jp-OutputArea-output .widget-vbox").filter(has_text="Next picture").first
+    game.scroll_into_view_if_needed()
+    picture = game.locator("img").first
+    source = changed(picture, None, lambda: None)
+    following = game.get_by_role("button", name="Next picture")
+    assert following.is_disabled()
+    game.get_by_role("button", name="cat", exact=True).click()
+    game.get_by_role("status").filter(has_text="You say cat").first.wait_for()
+    changed(picture, source, lambda: following.click())
+    dog = game.get_by_role("button", name="dog", exact=True)
+    dog.focus()
+    page.keyboard.press("Enter")
+    game.get_by_role("status").filter(has_text="You say dog").first.wait_for()
+    scores = game.get_by_role("status").filter(has_text="of 2").first
+    said = scores.inner_text()
+    assert "You:" in said and "diorama/alexnet:" in said and "95 %" in said
+    assert game.locator("table").count() == 2
+    opened.screenshot("game", game)
+
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Restart Kernel and Clear Outputs of All Cells").click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    game.wait_for(state="detached")
+    opened.lab.wait_for_kernel()
+    opened.run_all(seconds=120)
+    game.get_by_role("status").filter(has_text="of 2").first.wait_for()
+    assert scores.inner_text() == said
+    assert not opened.error_outputs() and opened.errors == []
+
+
 @pytest.mark.skipif(not LECTURE.exists(), reason=f"{LECTURE.name} is not built")
 def test_lecture_01_runs_and_its_explorer_answers(opened, changed):
     """The stored notebook, as a reader opens it: Run All without an error, then play."""

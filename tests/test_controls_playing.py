@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cnnvis_helpers import figures
-from cnnvis_helpers.controls import game as games
+from cnnvis_helpers.controls import playing as games
 
 CLASSES = ["cat", "<dog>", "bird"]
 
@@ -44,7 +44,7 @@ def test_a_score_by_hand():
     z = 1.959964
     middle, half = (3 + z * z / 2) / (4 + z * z), z / (4 + z * z) * (3 / 4 + z * z / 4) ** 0.5
     assert found[:3] == (3, 4, 0.75) and found[3:] == pytest.approx((middle - half, middle + half), abs=1e-6)
-    assert str(found) == "3 of 4 (75%, interval 30% to 95%)"
+    assert str(found) == "3 of 4 (75 %, 95 % interval 30 to 95 %)"
     for said, truth in [([], []), ([1], [1, 2])]:
         with pytest.raises(ValueError, match="cannot be scored"):
             games.score(said, truth)
@@ -80,7 +80,7 @@ def test_answers_are_kept_and_the_first_counts(tmp_path):
 def test_kernels_at_once_lose_nothing(tmp_path):
     path = tmp_path / "a.json"
     code = (
-        "import sys; from pathlib import Path; from cnnvis_helpers.controls.game import Answers\n"
+        "import sys; from pathlib import Path; from cnnvis_helpers.controls.playing import Answers\n"
         "for i in range(40): Answers(Path(sys.argv[1])).add(f'{sys.argv[2]} {i}', 'cat')"
     )
     kernels = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
@@ -140,7 +140,7 @@ def test_a_game_from_the_first_picture_to_the_last(tmp_path, pictures):
         control.next.click()
     assert sorted(asked) == list(range(5)) and "last picture" in control.message.value
     assert (
-        "You: 2 of 5 (40%, interval 12% to 77%); mistakes: &lt;dog&gt; for bird (2), &lt;dog&gt; for cat (1)"
+        "You: 2 of 5 (40 %, 95 % interval 12 to 77 %); mistakes: &lt;dog&gt; for bird (2), &lt;dog&gt; for cat (1)"
         in (control.text.value)
     )
     assert (

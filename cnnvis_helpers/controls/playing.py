@@ -115,7 +115,8 @@ class Score(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.right} of {self.asked} ({self.share:.0%}, interval {self.low:.0%} to {self.high:.0%})"
+        percent = (round(100 * share) for share in (self.share, self.low, self.high))
+        return "{} of {} ({} %, 95 % interval {} to {} %)".format(self.right, self.asked, *percent)
 
 
 def score(said: Sequence[int], truth: Sequence[int], level: float = 0.95) -> Score:
