@@ -57,7 +57,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("diorama/decoder-squared", "diorama/alexnet", "squared", epochs=3),
-        Recipe("diorama/decoder-perceptual", "diorama/alexnet-robust", epochs=5),
+        Recipe("diorama/decoder-perceptual", "diorama/alexnet-robust"),
         Recipe("photos/decoder-perceptual", "photos/alexnet-robust"),
     )
 }

@@ -305,6 +305,81 @@ controls.dissector(net.model, net.prepare(sample.images), sample.images, found)
     assert opened.errors == []
 
 
+def film_of(opened, control, changed):
+    """Start a run, stop it on the way, and go back in its film by keyboard."""
+    picture = control.locator("img").first
+    before = picture.get_attribute("src")
+    control.get_by_role("button", name="Start").click()
+    changed(picture, before, lambda: None)
+    control.get_by_role("button", name="Stop").click()
+    control.get_by_role("status").filter(has_text="Stopped").first.wait_for()
+    source = picture.get_attribute("src")
+    changed(picture, source, lambda: nudge(opened, control, "Film", "ArrowLeft"))
+
+
+def test_memorising_generators_style_and_matching(opened, changed):
+    """The controls of lectures 08 to 11, but for the game: sliders by keyboard, runs stopped on the way."""
+    (opened.lab.folder / "knowing.ipynb").write_text(
+        notebook(
+            LOOKING,
+            """
+from cnnvis_helpers import memorisation
+names = ("true labels", "random labels")
+nets = {name: memorisation.small_net(4, classes=4, seed=seed) for seed, name in enumerate(names)}
+small = torch.nn.functional.interpolate(sample.images[:4], size=32)
+controls.memoriser(nets, small, [0, 1, 2, 3], normalise=memorisation.normalise, classes=list("abcd"))
+""",
+            """
+from cnnvis_helpers import generator
+decoder, facts = generator.load("diorama/decoder-perceptual")
+robust = zoo.load(facts["network"])
+controls.mixer(decoder, robust, sample.images[:4], titles=titles[:4], judges=[net])
+""",
+            "controls.climber(decoder, [robust, net], judge=net)",
+            "controls.styler([net], {'one': sample.images[0], 'another': sample.images[1]})",
+            """
+from cnnvis_helpers import correspondence
+task = correspondence.keypoint_task(sample.labels, sample.keypoints, sample.attributes["box"], sample.instance)
+methods = {"relu4": correspondence.of_layer(net.model, "relu4"), "pixels": correspondence.of_patches(9)}
+controls.matcher(methods, sample.images, task, prepare=net.prepare)
+""",
+        )
+    )
+    opened.open("knowing.ipynb")
+    opened.run_all(seconds=300)
+    assert not opened.error_outputs()
+
+    heart = control_with(opened, "r · 255")
+    picture = heart.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: nudge(opened, heart, "Image"))
+    changed(picture, source, lambda: heart.locator("select").first.select_option("random labels"))
+    opened.screenshot("memoriser", heart)
+
+    way = control_with(opened, "Way, %")
+    picture = way.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: nudge(opened, way, "Way, %"))
+    changed(picture, source, lambda: nudge(opened, way, "From"))
+    opened.screenshot("mixer", way)
+
+    climber = control_with(opened, "Begin at")
+    film_of(opened, climber, changed)
+    opened.screenshot("climber", climber)
+
+    painter = control_with(opened, "Strength")
+    film_of(opened, painter, changed)
+    opened.screenshot("styler", painter)
+
+    pairs = control_with(opened, "Features")
+    picture = pairs.locator("img").first
+    source = changed(picture, None, lambda: None)
+    source = changed(picture, source, lambda: pairs.locator("select").last.select_option("pixels"))
+    changed(picture, source, lambda: nudge(opened, pairs, "Pair"))
+    opened.screenshot("matcher", pairs)
+    assert opened.errors == []
+
+
 GAME = """
 from cnnvis_helpers import controls, diorama, zoo
 
