@@ -58,7 +58,7 @@ RECIPES = {
     for recipe in (
         Recipe("diorama/decoder-squared", "diorama/alexnet", "squared", epochs=3),
         Recipe("diorama/decoder-perceptual", "diorama/alexnet-robust"),
-        Recipe("photos/decoder-perceptual", "photos/alexnet-robust"),
+        Recipe("photos/decoder-perceptual", "photos/alexnet-robust", epochs=14),
     )
 }
 # Networks that had no part in the making of a family's images.
