@@ -74,11 +74,13 @@ check-notebooks: setup
 notebooks: setup
 	$(BIN)/python data_scripts/build_notebooks.py
 
-# --dist loadfile: the cells of a notebook need one kernel, in their order.
+# --dist loadfile: the cells of a notebook need one kernel, in their order. The images are drawn first: drawing shows a
+# bar, which no stored page has.
 nbval: setup
 ifeq ($(NOTEBOOKS),)
 	@echo "nbval: there are no notebooks yet"
 else
+	$(BIN)/python -c "from cnnvis_helpers import diorama; diorama.load('test')"
 	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-kernel-startup-timeout=120 \
 	  --nbval-sanitize-with=tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks solutions
 endif
