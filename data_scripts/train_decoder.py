@@ -2,11 +2,10 @@
 
     python data_scripts/train_decoder.py --list
     python data_scripts/train_decoder.py diorama/decoder-perceptual --export
-    python data_scripts/train_decoder.py diorama/decoder-perceptual --compare
+    python data_scripts/train_decoder.py photos/decoder-perceptual --photos ~/data --export
 
 A run lives in runs/decoder/FAMILY/NAME, is saved after every epoch, and goes on where it stopped when it is started
-again. With --compare, the images of each class that `generator.ascend` finds are shown to a network that had no part in
-them, and so are those of `synthesis.class_images`.
+again.
 """
 
 import argparse
@@ -25,8 +24,6 @@ from training_loop import augment
 from cnnvis_helpers import generator, weight_files, zoo
 from cnnvis_helpers.generator import Decoder
 from cnnvis_helpers.hooks import activations
-from cnnvis_helpers.objectives import logit
-from cnnvis_helpers.synthesis import class_images
 
 RUNS = Path(__file__).parent.parent / "runs" / "decoder"
 CODES = 4_000  # images whose codes give mean and standard deviation
@@ -61,8 +58,6 @@ RECIPES = {
         Recipe("photos/decoder-perceptual", "photos/alexnet-robust", epochs=14),
     )
 }
-# Networks that had no part in the making of a family's images.
-JUDGES = {"diorama": ("diorama/alexnet", "diorama/vgg", "diorama/resnet"), "photos": ("photos/resnet",)}
 
 
 def codes_of(recipe: Recipe, network: zoo.Network, images: Tensor) -> Tensor:
@@ -203,43 +198,12 @@ def export(
     return path
 
 
-def compare(name: str, folder: Path, seeds: int = 2) -> dict[str, Any]:
-    """Shares of class images that a network calls by their class: those of a decoder, and those without one.
-
-    For each class `seeds` images; both kinds climb the same logits of the same networks: that whose codes the decoder
-    takes ("own"), and the family's first judge ("other").
-    """
-    decoder, facts = generator.load(name, folder)
-    family = name.partition("/")[0]
-    judges = {j: zoo.load(j) for j in JUDGES[family]}
-    classes = list(range(len(zoo.classes_of(facts["network"])))) * seeds
-    figures: dict[str, Any] = {}
-    for key, target in (("own", facts["network"]), ("other", JUDGES[family][0])):
-        network, begin = zoo.load(target), time.perf_counter()
-        wanted = {"normalise": network.normalise}
-        made = {"decoder": generator.ascend(decoder, network.model, logit(classes), **wanted).images}
-        seconds = [time.perf_counter() - begin]
-        made["pixels"] = class_images(network.model, classes, size=network.input_size, **wanted)
-        seconds.append(time.perf_counter() - begin - seconds[0])
-        for (kind, images), spent in zip(made.items(), seconds, strict=True):
-            shares = {
-                j: (judge.probabilities(images).argmax(1) == torch.tensor(classes)).float().mean().item()
-                for j, judge in judges.items()
-                if j != target
-            }
-            figures[f"{key} {target} {kind}"] = {**shares, "seconds_an_image": spent / len(classes)}
-    return figures
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, and train, export or compare."""
+    """Read the command line, and train or export."""
     parser = argparse.ArgumentParser(description="Train decoders from codes to images.")
     parser.add_argument("decoders", nargs="*", help=f"of: {', '.join(RECIPES)}")
     parser.add_argument("--list", action="store_true", help="show the recipes")
     parser.add_argument("--export", action="store_true", help="write the weight file afterwards")
-    parser.add_argument(
-        "--compare", action="store_true", help="only measure class images of an exported decoder"
-    )
     parser.add_argument("--out", type=Path, default=zoo.FOLDER, help="where weight files lie")
     parser.add_argument("--photos", type=Path, default=Path("data"), help="the folder that holds caltech101/")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
@@ -255,9 +219,6 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     changes = {key: v for key in ("epochs", "images") if (v := getattr(args, key)) is not None}
     for name in args.decoders:
-        if args.compare:
-            print(name, json.dumps(compare(name, args.out), indent=1))
-            continue
         recipe = Recipe(**{**asdict(RECIPES[name]), **changes})
         training = load(recipe.family, "train", recipe.images, photographs=args.photos)
         folder = args.runs / "+".join([name, *(f"{key}={value}" for key, value in changes.items())])
