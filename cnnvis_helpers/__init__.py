@@ -14,6 +14,7 @@ Methods: models and tensors in, tensors out
     survey           top activations, moments and thresholds in one resumable pass
     patches, codes   what units answer to; what a layer's vectors know  lecture 02
     saliency, class_activation, occlusion, rise     which pixels made the decision: lecture 03
+    incremental, patch_layers       occlusion that computes only what the window changes; exact
     attribution      all these maps by one call, and their scores       lecture 03
     segmentation     from a saliency map to a mask                      lecture 03
     faithfulness, sanity                            is a map right; nulls, lost weights, intervals

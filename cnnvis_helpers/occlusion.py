@@ -1,6 +1,6 @@
 """Hide a window of the image, move it about, and see what the classifier says at each place.
 
-occlude(model, x)                 run the model once for each place of the window
+occlude(model, x)                 run the model for each place of the window
 Occlusion                         what came out: by place of the window, or as a map over the pixels
     .probability(c), .labels()        probability of a class, and the most probable class, at each place
     .drop(c), .attribution(c)         what the class loses at each place, and on average at each pixel
@@ -9,6 +9,7 @@ cover(x, tops, lefts, window)     the images with a window hidden
 blurred(x, sigma)                 the images out of focus: a fill that keeps the colours
 filling(x, fill)                  what is shown where an image is hidden
 evaluate(model, picture, count)   logits of many pictures that are made a batch at a time
+multiplications(model, x)         what `occlude` has to multiply, picture by picture and by what the window changes
 
     seen = occlude(model, x, window=24, stride=6)
     seen.probability(3), seen.labels()            # (N, rows, columns) each
@@ -31,11 +32,15 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 from tqdm.auto import trange
 
+from cnnvis_helpers import incremental
 from cnnvis_helpers.hooks import frozen
 from cnnvis_helpers.scores import logits, targets
 
 Classes = int | Sequence[int] | Tensor | None
 Score = Literal["logit", "probability"]
+Method = Literal["auto", "plain", "incremental"]
+
+LEAST_RATIO = 1.2  # "auto" does not cut maps into patches to multiply less than so many times less
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,7 @@ class Occlusion:
     lefts: Tensor  # (columns,), first column
     window: tuple[int, int]  # height and width
     size: tuple[int, int]  # of the image
+    how: str = "plain"  # or "incremental": how it was computed; "plain: …" says why not "incremental"
 
     def probability(self, target_class: Classes = None) -> Tensor:
         """Probability of the class at each place of the window, (N, rows, columns) float32, in [0, 1]."""
@@ -109,8 +115,9 @@ def occlude(
     fill: float | Tensor = 0.0,
     batch: int = 64,
     progress: bool = False,
+    method: Method = "auto",
 ) -> Occlusion:
-    """Run the model once for each place of a window that hides a part of the image.
+    """Run the model for each place of a window that hides a part of the image.
 
     Departure from the paper: the window is filled with any colour or picture, not always with grey.
 
@@ -120,30 +127,61 @@ def occlude(
         stride: how far the window moves, down and across; see `positions`.
         fill: what the window shows, in normalised units; see `filling`.
         batch: at most so many pictures in memory at once.
+        method: "plain" runs the model on each picture. "incremental" computes in each layer only what the window can
+            change: the same logits but for rounding, 1.5 to 7 times sooner (see `incremental`). "auto" is that where
+            it can be done and there is less to multiply, otherwise "plain"; `how` of what is returned says which.
 
     Raises: ValueError for input that is no batch of finite images, a window, stride or batch that does not fit, and
-        a model that gives anything but finite logits (N, classes).
+        a model that gives anything but finite logits (N, classes), or that "incremental" cannot follow.
     Source: Zeiler & Fergus, *Visualizing and understanding convolutional networks*, ECCV 2014, section 4.2.
     """
+    if method not in ("auto", "plain", "incremental"):
+        raise ValueError(f"method is {method!r}; it must be 'auto', 'plain' or 'incremental'.")
     shown = filling(x, fill)
     height, width = x.shape[2:]
     tops, lefts = positions(height, width, window, stride)
     columns, places = len(lefts), len(tops) * len(lefts)
+    clean = evaluate(model, lambda index: x[index], len(x), batch=batch)
 
     def picture(index: Tensor) -> Tensor:
         image, place = index // places, index % places
         top, left = tops[place // columns], lefts[place % columns]
         return cover(x[image], top, left, window, shown[image])
 
-    hidden = evaluate(model, picture, len(x) * places, batch=batch, progress=progress)
+    how = "plain"
+    if method != "plain":
+        try:
+            least = LEAST_RATIO if method == "auto" else 0
+            given = (model, x, shown, tops, lefts, _pair(window), clean)
+            hidden = incremental.hidden(*given, batch=batch, least=least, progress=progress)
+            how = "incremental"
+        except incremental.NotFollowed as reason:
+            if method == "incremental":
+                raise
+            how = f"plain: {reason}"
+    if how != "incremental":
+        hidden = evaluate(model, picture, len(x) * places, batch=batch, progress=progress)
     return Occlusion(
-        logits=hidden.view(len(x), len(tops), columns, -1),
-        clean=evaluate(model, lambda index: x[index], len(x), batch=batch),
+        logits=_finite(hidden).view(len(x), len(tops), columns, -1),
+        clean=clean,
         tops=tops,
         lefts=lefts,
         window=_pair(window),
         size=(height, width),
+        how=how,
     )
+
+
+def multiplications(
+    model: nn.Module, x: Tensor, *, window: int | tuple[int, int], stride: int | tuple[int, int]
+) -> incremental.Work:
+    """Multiplications of `occlude` for one image of the size of `x` (N, C, H, W): `.plain`, `.incremental`, `.ratio`.
+
+    Those of convolutions and fully connected layers; the rest is little, but takes time too. Raises: ValueError for
+    windows that do not fit and for a model that can only be computed plainly.
+    """
+    tops, lefts = positions(x.shape[2], x.shape[3], window, stride)
+    return incremental.multiplications(model, x, tops, lefts, _pair(window))
 
 
 def positions(
@@ -244,7 +282,10 @@ def evaluate(
     with frozen(model), torch.no_grad():
         for start in trange(0, count, batch, disable=not progress):
             parts.append(logits(model, picture(torch.arange(start, min(start + batch, count)))))
-    y = torch.cat(parts)
+    return _finite(torch.cat(parts))
+
+
+def _finite(y: Tensor) -> Tensor:
     if not y.isfinite().all():
         raise ValueError("The model gives NaN or infinite logits for finite images: its weights are broken.")
     return y

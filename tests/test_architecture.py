@@ -16,7 +16,7 @@ LAYERS = {
     2: "filters activations receptive_field patches codes occlusion rise saliency class_activation "
     "faithfulness sanity segmentation attribution backward_rules deconvnet objectives image_params synthesis "
     "facets inversion deep_inversion dreams adversarial evolution dissection survey memorisation generator "
-    "style correspondence attributes",
+    "style correspondence attributes incremental patch_layers",
     3: "figures",
     4: "controls claims checks selftest",
 }

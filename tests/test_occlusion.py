@@ -327,7 +327,7 @@ def test_nothing_is_changed(stops: bool) -> None:
     random = torch.get_rng_state()
     if stops:
         with pytest.raises(KeyboardInterrupt):
-            occlude(model, x, window=2, stride=2, batch=3)
+            occlude(model, x, window=2, stride=2, batch=3, method="plain")
     else:
         seen = occlude(model, x, window=5, stride=4, progress=True)
         assert not seen.logits.requires_grad and not seen.attribution().requires_grad
