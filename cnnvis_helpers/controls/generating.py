@@ -12,10 +12,7 @@ mixer(decoder, network, images)          # last line of a cell; the network whos
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -25,6 +22,7 @@ from torch import Tensor, nn
 
 from .. import figures, generator, hooks, objectives
 from . import base
+from .filming import Filmed
 
 SIDE = 224  # pixels of a panel
 LIVE = 0.15  # seconds between two pictures while it runs
@@ -113,9 +111,11 @@ class Mixer(base.Control):
         )
 
 
-class Climber(base.Control):
+class Climber(Filmed):
     """The widgets of `climber`: network, number, reach, begin, steps, start, stop, progress, film, picture, text,
     message."""
+
+    live = LIVE
 
     def __init__(
         self, decoder: nn.Module, nets: Sequence[Any], judge: Any, starts: dict[str, Tensor]
@@ -123,22 +123,13 @@ class Climber(base.Control):
         self.decoder, self.judge, self.starts = decoder, judge, starts
         self.nets = {net.name: net for net in nets}
         self.frames: list[tuple[np.ndarray, float]] = []  # picture (s, s, 3) uint8 and logit of every step
-        self._busy = self._stopped = self._choosing = False
-        self._about = ""
         self.network = base.dropdown(list(self.nets), "Network", "The network that is asked")
         self.number = base.slider(0, "Class", "Number of the class; arrow keys move it")
         self.reach = base.dropdown(list(RANGES), "Codes", "How far codes may go in each unit")
         self.begin = base.dropdown([MEAN_CODE, *starts], "Begin at", "The code to begin with")
         self.steps = base.slider(150, "Steps", "Number of steps; arrow keys move it")
         self.steps.min, self.steps.value = 3, 60
-        self.start = widgets.Button(description="Start", tooltip="Climb")
-        self.stop = widgets.Button(description="Stop", tooltip="Stop and keep the film so far", disabled=True)
-        self.progress = widgets.FloatProgress(
-            min=0, max=1, description="Progress", tooltip="Share of the steps that are done", style=base.STYLE
-        )
-        self.film = base.slider(0, "Film", "Step of the run to look at; arrow keys play it", "640px")
-        self.film.disabled = True
-        self.picture, self.text, self.message = base.picture(), base.message(), base.message()
+        self.film_widgets("Climb")
         super().__init__(
             widgets.VBox(
                 [
@@ -158,9 +149,6 @@ class Climber(base.Control):
         self.network.observe(lambda change: self._on_network(), names="value")
         self.number.observe(lambda change: self.announce(), names="value")
         self.begin.observe(lambda change: self.announce(), names="value")
-        self.film.observe(lambda change: self.draw(), names="value")
-        self.start.on_click(lambda button: self.run())
-        self.stop.on_click(lambda button: self.halt())
         self._on_network()
 
     @property
@@ -211,7 +199,7 @@ class Climber(base.Control):
         )
 
     def run(self) -> None:
-        """Climb; in a notebook in small steps, so that Stop and the sliders are heard."""
+        """Climb."""
         if self._busy:
             return
         steps = generator.ascent_steps(
@@ -223,58 +211,18 @@ class Climber(base.Control):
             steps=self.steps.value,
             sigmas=RANGES[self.reach.value],
         )
-        self._busy, self._stopped = True, False
         self._asked, self._about = self.net, f"{self.target()}, codes {self.reach.value}"
         self.frames = []
-        self.start.disabled, self.stop.disabled = True, False
-        self.film.disabled, self.film.max = True, 0
-        base.say(self.message, f"Working on {self._about} …")
-        work = partial(self._work, steps, self.steps.value)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: a script or a test
-            asyncio.run(work(0.0))
-        else:
-            self._task = loop.create_task(work(0.004))
+        self.work_on(steps, self.steps.value)
 
-    async def _work(self, steps: Iterator[generator.Step], total: int, pause: float) -> None:
-        shown = time.monotonic()
-        said, warning = "Done: move the film's slider to see how it came about.", False
-        try:
-            for step in steps:
-                self.frames.append((figures.as_uint8(step.images[0].cpu()), float(step.values[0])))
-                if self._stopped:
-                    said = f"Stopped after {step.number} of {total} steps; the film so far is kept."
-                    break
-                if time.monotonic() - shown > LIVE:
-                    self.progress.value = step.number / total
-                    base.redraw(self.picture, self._tile(self.frames[-1][0]))
-                    shown = time.monotonic()
-                await asyncio.sleep(pause)
-        except (
-            ValueError
-        ) as error:  # a class without gradient, a network that gives NaN: said in one sentence
-            said, warning = str(error), True
-        finally:
-            self._busy = False
-            self.progress.value = 0.0
-            self.start.disabled, self.stop.disabled = False, True
-            base.say(self.message, said, warning=warning)
-            self._show_film()
+    def keep(self, step: generator.Step) -> int:
+        """Add the step's picture and logit to the film."""
+        self.frames.append((figures.as_uint8(step.images[0].cpu()), float(step.values[0])))
+        return step.number
 
-    def _show_film(self) -> None:
-        """Open the film at its end."""
-        if not self.frames:
-            return
-        self._choosing = True
-        self.film.max = self.film.value = len(self.frames) - 1
-        self.film.disabled = False
-        self._choosing = False
-        self.draw()
-
-    def halt(self) -> None:
-        """Stop after the step that is being done."""
-        self._stopped = True
+    def preview(self) -> None:
+        """Show the last picture."""
+        base.redraw(self.picture, self._tile(self.frames[-1][0]))
 
 
 def mixer(

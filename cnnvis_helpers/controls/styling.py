@@ -10,10 +10,7 @@ styler([net, vgg], photographs)          # last line of a cell
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from .. import figures, images, style
 from ..hooks import activations
 from . import base
+from .filming import Filmed
 
 SIDE = 320  # pixels of the large picture
 SMALL = 152  # of content and style beside it
@@ -47,7 +45,7 @@ def map_layers(model: nn.Module, size: int) -> list[str]:
     return [found[int(i)] for i in np.unique(np.linspace(0, len(found) - 1, 5).round())]
 
 
-class Styler(base.Control):
+class Styler(Filmed):
     """The widgets of `styler`: network, content, style, layer, strength, size, steps, upload, start, stop, progress,
     film, picture, text, message."""
 
@@ -58,8 +56,6 @@ class Styler(base.Control):
         self.frames: list[np.ndarray] = []  # the film, (s, s, 3) uint8 each
         self.losses: list[tuple[float, float]] = []  # of style and of content at each step
         self._ends: list[np.ndarray] = []  # content and style of the film
-        self._about = ""
-        self._busy = self._stopped = self._choosing = False
         names = list(self.pictures)
         self.network = base.dropdown(
             list(self.nets), "Network", "Whose layers say what style and content are"
@@ -83,14 +79,7 @@ class Styler(base.Control):
         self.steps = base.slider(40, "Steps", "Number of steps, five iterations each; arrow keys move it")
         self.steps.min, self.steps.value = 2, 12
         self.upload = base.upload_button()
-        self.start = widgets.Button(description="Start", tooltip="Paint")
-        self.stop = widgets.Button(description="Stop", tooltip="Stop and keep the film so far", disabled=True)
-        self.progress = widgets.FloatProgress(
-            min=0, max=1, description="Progress", tooltip="Share of the steps that are done", style=base.STYLE
-        )
-        self.film = base.slider(0, "Film", "Step of the run to look at; arrow keys play it", "640px")
-        self.film.disabled = True
-        self.picture, self.text, self.message = base.picture(), base.message(), base.message()
+        self.film_widgets("Paint")
         super().__init__(
             widgets.VBox(
                 [
@@ -113,10 +102,7 @@ class Styler(base.Control):
         self.network.observe(lambda change: self._on_network(), names="value")
         for widget in (self.content, self.style):
             widget.observe(lambda change: self.announce(), names="value")
-        self.film.observe(lambda change: self.draw(), names="value")
         self.upload.observe(lambda change: self._on_upload(), names="value")
-        self.start.on_click(lambda button: self.run())
-        self.stop.on_click(lambda button: self.halt())
         self._on_network()
 
     @property
@@ -200,7 +186,7 @@ class Styler(base.Control):
         )
 
     def run(self) -> None:
-        """Paint; in a notebook in small steps, so that Stop and the sliders are heard."""
+        """Paint."""
         if self._busy:
             return
         try:
@@ -208,7 +194,6 @@ class Styler(base.Control):
         except ValueError as error:
             base.say(self.message, str(error), warning=True)
             return
-        self._busy, self._stopped = True, False
         self._texture = self.content.value == NOISE
         self._ends = [figures.as_uint8(end) for end in self._chosen(SMALL)]
         what = (
@@ -218,57 +203,22 @@ class Styler(base.Control):
         )
         self._about = f"{what} in the style of {self.style.value}, {self.network.value}"
         self.frames, self.losses = [], []
-        self.start.disabled, self.stop.disabled = True, False
-        self.film.disabled = True
-        base.say(self.message, f"Working on {self._about} …")
-        work = partial(self._work, frames, self.steps.value)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: a script or a test
-            asyncio.run(work(0.0))
-        else:
-            self._task = loop.create_task(work(0.004))
+        self.work_on(frames, self.steps.value)
 
-    async def _work(self, frames: Any, total: int, pause: float) -> None:
-        said, begin = "", time.monotonic()
-        try:
-            for frame in frames:
-                self.frames.append(figures.as_uint8(frame.images[0].cpu()))
-                missing = sum(float(value) for value in frame.style.values()) / len(frame.style)
-                self.losses.append((missing, float(frame.content)))
-                self.progress.value = frame.step / total
-                base.redraw(self.picture, self._beside(self.frames[-1], self._ends))
-                if self._stopped:
-                    said = f"Stopped after {frame.step} of {total} steps; the film so far is kept."
-                    break
-                await asyncio.sleep(pause)
-            took = time.monotonic() - begin
-            base.say(
-                self.message,
-                said or f"Done in {took:.1f} seconds: move the film's slider to see how it came about.",
-            )
-        except ValueError as error:  # a picture to which a layer does not answer: said in one sentence
-            base.say(self.message, str(error), warning=True)
-        finally:
-            frames.close()
-            self._busy = False
-            self.progress.value = 0.0
-            self.start.disabled, self.stop.disabled = False, True
-            self._show_film()
+    def keep(self, step: style.Styled) -> int:
+        """Add the step's picture and losses to the film."""
+        self.frames.append(figures.as_uint8(step.images[0].cpu()))
+        missing = sum(float(value) for value in step.style.values()) / len(step.style)
+        self.losses.append((missing, float(step.content)))
+        return step.step
 
-    def _show_film(self) -> None:
-        """Open the film at its end."""
-        if not self.frames:
-            return
-        self._choosing = True
-        self.film.max = self.film.value = len(self.frames) - 1
-        self.film.disabled = False
-        self._choosing = False
-        self.draw()
+    def preview(self) -> None:
+        """Show the last picture beside content and style."""
+        base.redraw(self.picture, self._beside(self.frames[-1], self._ends))
 
-    def halt(self) -> None:
-        """Stop after the step that is being done."""
-        self._stopped = True
+    def done(self, seconds: float) -> str:
+        """With the seconds that it took."""
+        return f"Done in {seconds:.1f} seconds: move the film's slider to see how it came about."
 
 
 def styler(nets: Any, pictures: Mapping[str, Tensor]) -> Styler:

@@ -10,10 +10,7 @@ synthesiser([net, robust])          # last line of a cell
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import ipywidgets as widgets
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from .. import figures, image_params, objectives, synthesis
 from ..hooks import frozen
 from . import base
+from .filming import Filmed
 
 SIDE = 320  # pixels of the picture
 AIMS = ("class", "channel", "unit")
@@ -76,16 +74,16 @@ def _widths(model: nn.Module) -> dict[str, int]:
     return found
 
 
-class Synthesiser(base.Control):
+class Synthesiser(Filmed):
     """The widgets of `synthesiser`: network, aim, layer, number, recipe, variation, jitter, scales, steps, start, stop,
     progress, film, picture, text, message."""
+
+    live = LIVE
 
     def __init__(self, nets: Sequence[Any]) -> None:
         self.nets = {net.name: net for net in nets}
         self.frames: list[np.ndarray] = []  # the film, (s, s, 3) uint8 each
         self.values: list[float] = []  # the objective before each step
-        self._busy = self._stopped = self._choosing = False
-        self._about = ""
         self.network = base.dropdown(list(self.nets), "Network", "The network that is asked")
         self.aim = base.dropdown(
             list(AIMS), "Aim", "What the image shall raise: a class, a whole channel, one unit"
@@ -106,14 +104,7 @@ class Synthesiser(base.Control):
         self.scales = base.dropdown(list(SCALES), "Scales", "How many sizes the image grows through")
         self.steps = base.slider(200, "Steps", "Number of steps; arrow keys move it")
         self.steps.min, self.steps.value = 3, 80
-        self.start = widgets.Button(description="Start", tooltip="Make the image")
-        self.stop = widgets.Button(description="Stop", tooltip="Stop and keep the film so far", disabled=True)
-        self.progress = widgets.FloatProgress(
-            min=0, max=1, description="Progress", tooltip="Share of the steps that are done", style=base.STYLE
-        )
-        self.film = base.slider(0, "Film", "Step of the run to look at; arrow keys play it", "640px")
-        self.film.disabled = True
-        self.picture, self.text, self.message = base.picture(), base.message(), base.message()
+        self.film_widgets("Make the image")
         super().__init__(
             widgets.VBox(
                 [
@@ -136,9 +127,6 @@ class Synthesiser(base.Control):
         self.layer.observe(lambda change: self._on_aim(), names="value")
         self.number.observe(lambda change: self.announce(), names="value")
         self.recipe.observe(lambda change: self._on_recipe(), names="value")
-        self.film.observe(lambda change: self.draw(), names="value")
-        self.start.on_click(lambda button: self.run())
-        self.stop.on_click(lambda button: self.halt())
         self._on_network()
         self._on_recipe()
         begin = image_params.noise_start(1, self.net.input_size, torch.Generator().manual_seed(0))
@@ -219,7 +207,7 @@ class Synthesiser(base.Control):
             return model(x)[0].softmax(0).cpu()
 
     def run(self) -> None:
-        """Make the image; in a notebook in small steps, so that Stop and the sliders are heard."""
+        """Make the image."""
         if self._busy:
             return
         try:
@@ -237,58 +225,19 @@ class Synthesiser(base.Control):
         except ValueError as error:
             base.say(self.message, str(error), warning=True)
             return
-        self._busy, self._stopped = True, False
         self._asked, self._about = self.net, f"{self.target()}, {self.recipe.value}"
         self.frames, self.values = [], []
-        self.start.disabled, self.stop.disabled = True, False
-        self.film.disabled, self.film.max = True, 0
-        base.say(self.message, f"Working on {self._about} …")
-        work = partial(self._work, steps, self.steps.value)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: a script or a test
-            asyncio.run(work(0.0))
-        else:
-            self._task = loop.create_task(work(0.004))
+        self.work_on(steps, self.steps.value)
 
-    async def _work(self, steps: Any, total: int, pause: float) -> None:
-        shown = time.monotonic()
-        said = "Done: move the film's slider to see how it came about."
-        try:
-            for step in steps:
-                self.frames.append(figures.as_uint8(step.images[0].cpu()))
-                self.values.append(float(step.values[0]))
-                if self._stopped:
-                    said = f"Stopped after {len(self.frames)} of {total} steps; the film so far is kept."
-                    break
-                if time.monotonic() - shown > LIVE:
-                    self.progress.value = len(self.frames) / total
-                    base.redraw(self.picture, figures.enlarge(self.frames[-1], (SIDE, SIDE), smooth=True))
-                    shown = time.monotonic()
-                await asyncio.sleep(pause)
-            base.say(self.message, said)
-        except ValueError as error:  # a dead unit, a step too large: said in one sentence
-            base.say(self.message, str(error), warning=True)
-        finally:
-            steps.close()
-            self._busy = False
-            self.progress.value = 0.0
-            self.start.disabled, self.stop.disabled = False, True
-            self._show_film()
+    def keep(self, step: Any) -> int:
+        """Add the step's image and objective to the film."""
+        self.frames.append(figures.as_uint8(step.images[0].cpu()))
+        self.values.append(float(step.values[0]))
+        return len(self.frames)
 
-    def _show_film(self) -> None:
-        """Open the film at its end."""
-        if not self.frames:
-            return
-        self._choosing = True
-        self.film.max = self.film.value = len(self.frames) - 1
-        self.film.disabled = False
-        self._choosing = False
-        self.draw()
-
-    def halt(self) -> None:
-        """Stop after the step that is being done."""
-        self._stopped = True
+    def preview(self) -> None:
+        """Show the last image."""
+        base.redraw(self.picture, figures.enlarge(self.frames[-1], (SIDE, SIDE), smooth=True))
 
 
 def synthesiser(nets: Any) -> Synthesiser:
