@@ -405,7 +405,9 @@ def test_game_keeps_score_over_a_kernel_restart(opened, changed):
     game.get_by_role("button", name="cat", exact=True).click()
     game.get_by_role("status").filter(has_text="You say cat").first.wait_for()
     changed(picture, source, lambda: following.click())
-    dog = game.get_by_role("button", name="dog", exact=True)
+    # The picture arrives before the answers are open again, and a disabled button takes no focus.
+    dog = game.get_by_role("button", name="dog", exact=True, disabled=False)
+    dog.wait_for()
     dog.focus()
     page.keyboard.press("Enter")
     game.get_by_role("status").filter(has_text="You say dog").first.wait_for()
