@@ -124,23 +124,31 @@ class Labels:
         """
         if self._combined[0] == images:
             return self._combined[1]
-        maps = [self.read(i) for i in images]
-        for i, one in zip(images, maps, strict=True):
-            if one.shape != maps[0].shape:
+        first = self.read(images[0])
+        stacked = np.empty((len(images), *first.shape), np.int32)
+        for row, i in zip(stacked, images, strict=True):
+            one = self.read(i)
+            if one.shape != first.shape:
                 raise ValueError(
                     f"The label maps of image {i} are {one.shape[1:]}, those of image {images[0]} "
-                    f"{maps[0].shape[1:]}: bring all to one size."
+                    f"{first.shape[1:]}: bring all to one size."
                 )
-        stacked = np.stack(maps, 1).reshape(len(self.categories), -1)  # (categories, images · H · W)
-        numbers, most, base = np.zeros(stacked.shape[1], np.int64), 1, len(self.concepts) + 1
-        for category in stacked:
+            row[:] = one
+        stacked = stacked.reshape(*stacked.shape[:2], -1)  # (images, categories, H · W)
+        numbers, most = np.zeros((len(images), stacked.shape[2]), np.int64), 1
+        base = len(self.concepts) + 1
+        for category in stacked.swapaxes(0, 1):
             if most * base >= 2**63:  # far fewer combinations occur, so numbering these makes room
-                numbers, most = pd.factorize(numbers)[0], numbers.size
-            numbers, most = numbers * base + category + 1, most * base
-        numbers = pd.factorize(numbers)[0]
-        example = np.empty(numbers.max() + 1, np.int64)  # of each number, one of the pixels that have it
-        example[numbers] = np.arange(len(numbers))
-        meaning = stacked[:, example].T.astype(np.int64)
-        present: Any = (stacked.reshape(len(stacked), len(maps), -1) >= 0).any(2).T
-        self._combined = images, (numbers.astype(np.int32).reshape(len(maps), -1), meaning, present)
+                numbers, most = pd.factorize(numbers.ravel())[0].reshape(numbers.shape), numbers.size
+            numbers *= base
+            numbers += category  # digits from -1 on are as good as digits from 0 on
+            most *= base
+        flat = pd.factorize(numbers.ravel())[0]
+        example = np.empty(flat.max() + 1, np.int64)  # of each number, one of the pixels that have it
+        example[flat] = np.arange(len(flat))
+        image, pixel = np.divmod(example, stacked.shape[2])
+        meaning = stacked[image, :, pixel].astype(np.int64)
+        present: Any = stacked.max(2) >= 0
+        numbers = flat.astype(np.int32).reshape(len(images), -1)
+        self._combined = images, (numbers, meaning, present)
         return self._combined[1]

@@ -101,9 +101,9 @@ def dissect(
     if keeps:
         with tqdm(total=len(tallies) * len(data), unit="image", disable=not progress) as bar:
             for tally, keep in zip(tallies, fed[len(tallies) :], strict=True):
-                maps: Any = keep.maps if isinstance(keep, _Keep) else ()
-                for positions, a in batches(Subset(maps, tally.order), batch):
-                    tally.update(a, positions)
+                maps, order = getattr(keep, "maps", torch.empty(0)), torch.tensor(tally.order)
+                for positions in torch.arange(len(data)).split(batch):
+                    tally.update(maps[order[positions]], positions)
                     bar.update(len(positions))
     else:
         path = None if resume is None else f"{resume}.tally"

@@ -48,7 +48,7 @@ def _stretch(maps: Tensor, axis: int, field: ReceptiveField, extent: int) -> Ten
     one, two = (maps.index_select(axis, i.clamp(max=count - 1).to(maps.device)) for i in (low, low + 1))
     # Separate operations, not torch.lerp, which rounds differently with the length. Never beyond the two values: their
     # weight is below 1, and 0 at the last centre.
-    return one + weight * (two - one)
+    return two.sub_(one).mul_(weight).add_(one)
 
 
 class Tally(Statistic):
@@ -133,20 +133,27 @@ class Tally(Statistic):
         groups = np.unique(group_of)
         for group in groups:
             start, end = self._starts[group], self._ends[group]
-            numbers, meaning, present = self.labels.combined(tuple(self.order[start:end]))
+            numbers, meaning, carries = self.labels.combined(tuple(self.order[start:end]))
+            columns = np.where(meaning < 0, k, meaning)  # the last column takes what has no label
+            present = carries.astype(np.float64)  # these products are fast, and exact up to 2**53 pixels
             mine = np.flatnonzero(group_of == group)
             member = positions[mine] - start
-            concepts += _count(np.bincount(numbers[member].ravel(), minlength=len(meaning)), meaning, k)[0]
+            concepts += _count(np.bincount(numbers[member].ravel(), minlength=len(columns)), columns, k)[0]
             chosen = slice(None) if len(groups) == 1 else group_of[image] == group
             u, i, p = unit[chosen], positions[image[chosen]] - start, pixel[chosen]
-            area = np.bincount(u * (end - start) + i, minlength=c * (end - start)).reshape(c, -1)
-            flat, row = numbers.ravel(), u * len(meaning)
+            area = (
+                np.bincount(u * (end - start) + i, minlength=c * (end - start)).reshape(c, -1).astype(float)
+            )
+            # Exchange s gives image i the label maps of i + shift: one step of `shift` images in the maps laid twice.
+            twice = np.concatenate([numbers, numbers]).ravel()
+            place, width = i * numbers.shape[1] + p, numbers.shape[1]
+            row = (u * len(columns)).astype(np.int32 if c * len(columns) < 2**31 else np.int64)
             for s, shift in enumerate(self._shifts[group]):
-                other = (np.arange(end - start) + shift) % (end - start)  # whose label maps each member gets
-                met = flat.take((other * numbers.shape[1]).take(i) + p)
-                found = np.bincount(row + met, minlength=c * len(meaning))
-                both[s] += _count(found, meaning, k).ravel()
-                masks[:, s] += area @ present[other].astype(np.int64)
+                met = twice[shift * width :].take(place)
+                cells = torch.from_numpy(row + met)  # whose bincount is twice as fast as NumPy's for 32 bits
+                found = torch.bincount(cells, minlength=c * len(columns)).numpy()
+                both[s] += _count(found, columns, k).ravel()
+                masks[:, s] += (area @ np.roll(present, -shift, 0)).astype(np.int64)
         return {
             "both": torch.from_numpy(both.reshape(-1, c, k + 1)[:, :, :k].swapaxes(0, 1).copy()),
             "masks": torch.from_numpy(masks),
@@ -195,12 +202,15 @@ class Tally(Statistic):
         return both / np.maximum(union, 1)
 
 
-def _count(found: np.ndarray, meaning: np.ndarray, k: int) -> np.ndarray:
-    """From counts of (unit, number) to counts of (unit, concept): (units, k + 1) int64, the last for no label."""
-    at = np.flatnonzero(found > 0)
-    unit, number = np.divmod(at, len(meaning))
-    concept = meaning[number]
-    cells = unit[:, None] * (k + 1) + np.where(concept < 0, k, concept)
-    units = max(1, len(found) // len(meaning))
-    counts = np.repeat(found[at], concept.shape[1])
+def _count(found: np.ndarray, columns: np.ndarray, k: int) -> np.ndarray:
+    """From counts of (unit, number) to counts of (unit, concept): (units, k + 1) int64, the last for no label.
+
+    `columns` (numbers, categories): what each number stands for, k for no label.
+    """
+    at = np.flatnonzero(found > 0)  # few: a unit meets few of the numbers
+    unit, number = np.divmod(at, len(columns))
+    cells = columns.take(number, 0)
+    cells += unit[:, None] * (k + 1)
+    units = max(1, len(found) // len(columns))
+    counts = np.repeat(found[at], columns.shape[1])
     return np.bincount(cells.ravel(), counts, units * (k + 1)).astype(np.int64).reshape(units, -1)

@@ -205,13 +205,17 @@ class Threshold(Statistic):
     def _measure(self, a: Tensor, indices: Tensor) -> State:
         values, places = a.transpose(0, 1).flatten(1), a.shape[2] * a.shape[3]
         kept, most = self._state.get("values"), self._kept(places)
-        if kept is not None and kept.shape == (
-            len(values),
-            most,
-        ):  # what is not above the least of these is not kept
-            above = int((values > kept[:, -1:].to(values)).sum(1).max())
-            return {"values": values.topk(min(most, max(1, above))).values, "places": torch.tensor(places)}
-        return self._largest(values, places)
+        if kept is None or kept.shape != (len(values), most):
+            return self._largest(values, places)
+        # What is not above the least of these will not be kept. The few that are, in rows filled up with the least.
+        least = kept[:, -1:].to(values)
+        above = values > least
+        counts = above.sum(1)
+        found = least.repeat(1, max(1, int(counts.max())))
+        channel, place = above.nonzero(as_tuple=True)
+        column = torch.arange(len(channel), device=a.device) - (counts.cumsum(0) - counts)[channel]
+        found[channel, column] = values[channel, place]
+        return {"values": found, "places": torch.tensor(places)}
 
     def _join(self, one: State, two: State) -> State:
         if one["places"] != two["places"]:
