@@ -6,7 +6,7 @@ The world and the networks
     images           photographs ↔ tensors; sample photographs
     photos           the classes of the networks that have seen photographs, and their source
     hooks, scores    record what any layer computes; logits and classes, checked
-    device, seeding  pick the device; make a cell repeatable
+    device, seeding, layout         pick the device; make a cell repeatable; where convolutions are fast
 Methods: models and tensors in, tensors out
     filters          weights as pictures, and measures of them          lecture 01
     activations      sparsity, locality and dead units                  lecture 01

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnvis_helpers.hooks import LayerError, frozen, record
+from cnnvis_helpers.layout import run
 from cnnvis_helpers.scores import logits, targets
 
 Rule = Literal["gradient", "deconvnet", "guided"]
@@ -201,7 +202,7 @@ def project(
                 silent = torch.zeros_like(scores, dtype=torch.bool)
             else:
                 with record(model, layer) as rec:
-                    model(start.clone())
+                    run(model, start.clone())
                 scores, silent = _scores(rec[layer], number, "max" if place is None else place[some], whole)
             if dead == "raise" and silent.any():
                 what = "Image" if len(x) == len(images) else "Target"

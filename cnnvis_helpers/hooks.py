@@ -30,6 +30,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from cnnvis_helpers.layout import run
+
 _LISTED_LAYERS = 60  # an error message names at most so many layers before it keeps to the outer ones
 
 
@@ -214,7 +216,7 @@ def activations(model: nn.Module, x: Tensor, layers: str | Iterable[str] | None 
     """
     names = layers if layers is None else [layers] if isinstance(layers, str) else list(layers)
     with frozen(model), torch.no_grad(), record(model, names) as rec:
-        model(x.clone())  # a first layer that works in place would change the caller's images
+        run(model, x.clone())  # a first layer that works in place would change the caller's images
     return {name: rec[name] for name in (rec if names is None else names)}
 
 
@@ -303,7 +305,7 @@ def _run(model: nn.Module, x: Tensor) -> list[tuple[LayerInfo, int]]:
             if name:
                 handles.append(module.register_forward_hook(look(name)))
         with frozen(model), torch.no_grad():
-            model(x.clone())
+            run(model, x.clone())
     finally:
         for handle in handles:
             handle.remove()

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -190,9 +191,9 @@ def check(images: Tensor) -> None:
     _shape(images)
     if not images.is_floating_point():
         raise ImageError(f"Pictures are floats from 0 to 1, not {images.dtype}: divide 8-bit values by 255.")
-    if not torch.isfinite(images).all():
+    low, high = (end.item() for end in torch.aminmax(images))  # NaN where there is NaN
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError("The pictures hold NaN or infinite values.")
-    low, high = images.min().item(), images.max().item()
     if low < 0 or high > 1:
         raise ImageError(
             f"Pictures have values from 0 to 1, these from {low:.3g} to {high:.3g}: "

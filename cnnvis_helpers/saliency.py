@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from cnnvis_helpers.hooks import frozen
-from cnnvis_helpers.scores import logits, targets
+from cnnvis_helpers.scores import finite, logits, targets
 
 Classes = int | Sequence[int] | Tensor | None
 Reduce = Literal["max", "sum", "mean"]
@@ -199,7 +199,7 @@ def completeness_gap(
 def _finite(name: str, x: Tensor) -> None:
     if not x.is_floating_point():
         raise ValueError(f"{name} holds {x.dtype} values; normalised images are floats.")
-    if not x.isfinite().all():
+    if not finite(x):
         raise ValueError(f"{name} holds NaN or infinite values; every input value must be a number.")
 
 
@@ -212,8 +212,10 @@ def _at_least_one(**counts: int) -> None:
 def _chosen(model: nn.Module, x: Tensor, target_class: Classes) -> Tensor:
     """The classes (N,) in question, for the images as they are; checks `x` and the classes."""
     _finite("x", x)
+    asked = x if target_class is None else x[:1]  # one tells which classes there are
     with frozen(model), torch.no_grad():
-        return targets(logits(model, x.detach().clone()), target_class)
+        y = logits(model, asked.detach().clone())
+    return targets(y if target_class is None else y.expand(len(x), -1), target_class)
 
 
 def _baseline(x: Tensor, baseline: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 - `logits`: the output of a model, or one sentence about why it is no table of logits
 - `targets`: class numbers for a batch, checked; by default the classes that the model gives
+- `finite`: whether a tensor is free of NaN and infinite values
 
     y = logits(model, x)                 # (N, classes)
     chosen = targets(y, None)            # (N,), the most probable class of each image
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from cnnvis_helpers.layout import run
 
 
 def logits(model: nn.Module, x: Tensor) -> Tensor:
@@ -25,7 +28,7 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
         )
     if len(x) == 0:
         raise ValueError("x holds no image; at least one is needed.")
-    y = model(x)
+    y = run(model, x)
     if not isinstance(y, Tensor):
         raise ValueError(
             f"The model returns a {type(y).__name__}, not a tensor of logits (N, classes): wrap it in a module that "
@@ -59,3 +62,8 @@ def targets(y: Tensor, target_class: int | Sequence[int] | Tensor | None) -> Ten
             f"There is no class {number}: the model has {y.shape[1]}, numbered 0 to {y.shape[1] - 1}."
         )
     return chosen.long().expand(len(y))
+
+
+def finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite. A finite sum tells it at once; values may also only be too large to add."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())

@@ -29,6 +29,7 @@ from cnnvis_helpers import diorama, networks, photos
 from cnnvis_helpers import images as pictures
 from cnnvis_helpers.device import pick
 from cnnvis_helpers.hooks import frozen
+from cnnvis_helpers.layout import run
 from cnnvis_helpers.weight_files import WeightsError, read, read_facts
 
 __all__ = [
@@ -161,7 +162,7 @@ class Network:
         if images.ndim == 3:
             images = images[None]
         with frozen(self.model), torch.no_grad():
-            parts = [self.model(self.prepare(part)).softmax(dim=1).cpu() for part in images.split(batch)]
+            parts = [run(self.model, self.prepare(part)).softmax(dim=1).cpu() for part in images.split(batch)]
         return torch.cat(parts)
 
 

@@ -11,7 +11,7 @@ PACKAGE = "cnnvis_helpers"
 # A module or subpackage imports from its own layer and from those below, never upward. A new module gets its
 # layer here.
 LAYERS = {
-    0: "images device seeding hooks scores weight_files",
+    0: "images device seeding layout hooks scores weight_files",
     1: "diorama photos networks zoo",
     2: "filters activations receptive_field patches codes occlusion rise saliency class_activation "
     "faithfulness sanity segmentation attribution backward_rules deconvnet objectives image_params synthesis "

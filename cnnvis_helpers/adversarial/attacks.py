@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from cnnvis_helpers.hooks import frozen
 from cnnvis_helpers.images import ImageError, check
-from cnnvis_helpers.scores import logits, targets
+from cnnvis_helpers.scores import finite, logits, targets
 
 Classes = int | Sequence[int] | Tensor | None
 Normalise = Callable[[Tensor], Tensor]
@@ -76,7 +76,7 @@ def fgsm(
     images, radius = prepared(model, images, epsilon, batch)
     towards, classes = _aim(model, images, labels, target_class, normalise, batch)
     gradient, _ = loss_gradient(model, images, classes, normalise, batch)
-    return _held(images + towards * radius * gradient.sign(), images, radius)
+    return gradient.sign_().mul_(towards * radius).add_(images).clamp_(0, 1)
 
 
 def pgd(
@@ -110,14 +110,15 @@ def pgd(
     images, radius = prepared(model, images, epsilon, batch)
     towards, classes = _aim(model, images, labels, target_class, normalise, batch)
     size = 2.5 * radius / steps if rate is None else rate
+    low, high = (images - radius).clamp_(min=0), (images + radius).clamp_(max=1)
     changed = images
     if random_start:
         generator = generator or torch.Generator().manual_seed(0)
         start = torch.rand(images.shape, generator=generator) * 2 - 1
-        changed = _held(images + radius * start.to(images), images, radius)
+        changed = (images + radius * start.to(images)).clamp_(low, high)
     for _ in tqdm(range(steps), disable=not progress, desc="attack"):
         gradient, _ = loss_gradient(model, changed, classes, normalise, batch)
-        changed = _held(changed + towards * size * gradient.sign(), images, radius)
+        changed = gradient.sign_().mul_(towards * size).add_(changed).clamp_(low, high)
     return changed
 
 
@@ -165,7 +166,7 @@ def loss_gradient(
                     "The model's logits do not depend on the image: there is no gradient to follow."
                 )
             (gradient,) = torch.autograd.grad(loss.sum(), x)
-            if not gradient.isfinite().all():
+            if not finite(gradient):
                 raise ValueError(
                     "The gradient of the loss is not finite: the model's logits or weights are NaN or huge."
                 )
@@ -181,8 +182,3 @@ def _aim(
     if target_class is None:
         return 1, classes_of(model, images, labels, normalise, batch)
     return -1, classes_of(model, images, target_class, normalise, batch)
-
-
-def _held(changed: Tensor, images: Tensor, radius: Tensor) -> Tensor:
-    """The nearest images within ε of `images` and within [0, 1]."""
-    return torch.minimum(torch.maximum(changed, images - radius), images + radius).clamp(0, 1)

@@ -55,7 +55,7 @@ class Direct:
     def decode(self, genomes: Tensor) -> Tensor:
         """Genomes (N, genes) in [0, 1] → images (N, 3, size, size). Raises: ValueError for other genomes."""
         side = self.side or self.size
-        return _enlarged(_checked(genomes, self.genes).reshape(-1, 3, side, side).clone(), self.size)
+        return _enlarged(_checked(genomes, self.genes).reshape(-1, 3, side, side), self.size)
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,15 @@ def _checked(genomes: Tensor, genes: int) -> Tensor:
         raise ValueError(
             f"Genomes of this encoding are floats (N, {genes}), not {genomes.dtype} {tuple(genomes.shape)}."
         )
-    if genomes.numel() and not (genomes.min() >= 0 and genomes.max() <= 1):  # NaN is neither
-        raise ValueError("A genome cannot be decoded: its genes are numbers from 0 to 1, and some are not.")
+    if genomes.numel():
+        low, high = torch.aminmax(genomes)
+        if not (low >= 0 and high <= 1):  # NaN is neither
+            raise ValueError("A genome cannot be decoded: its genes are numbers from 0 to 1, and some are not.")
     return genomes
 
 
 def _enlarged(images: Tensor, size: int) -> Tensor:
+    images = images.clone(memory_format=torch.channels_last)  # in which they are enlarged, and seen, sooner
     if images.shape[-1] == size:
         return images
     return functional.interpolate(

@@ -72,13 +72,15 @@ class Variation:
 
     def __call__(self, first: Tensor, second: Tensor, generator: torch.Generator, number: int = 0) -> Tensor:
         """One child (N, genes) of each pair of parents, in generation `number`."""
-        children = first
+        children = first.clone(memory_format=torch.contiguous_format)
         crossed = torch.rand(len(first), generator=generator) < self.crossover_rate
         if crossed.any():
-            cross = operators.uniform if self.crossover == "uniform" else operators.one_point
-            children = first.clone()
-            children[crossed], _ = cross(first[crossed], second[crossed], generator)
-        return operators.polynomial(children, self.rate(number), generator, self.eta)
+            pairs = first[crossed], second[crossed]
+            if self.crossover == "uniform":
+                children[crossed] = operators.uniform_child(*pairs, generator)
+            else:
+                children[crossed] = operators.one_point(*pairs, generator)[0]
+        return operators.polynomial_(children, self.rate(number), generator, self.eta)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from cnnvis_helpers import hooks
+from cnnvis_helpers.scores import finite
 from cnnvis_helpers.survey import resume as files
-from cnnvis_helpers.survey.statistics import Statistic, finite
+from cnnvis_helpers.survey.statistics import Statistic
 
 S = TypeVar("S", bound=Statistic)
 

@@ -19,13 +19,9 @@ import torch
 from torch import Tensor
 
 from cnnvis_helpers import weight_files
+from cnnvis_helpers.scores import finite
 
 State = dict[str, Tensor]
-
-
-def finite(values: Tensor) -> bool:
-    """Whether no value is NaN or infinite. A finite sum tells it at once; values may also only be too large to add."""
-    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 class Statistic(ABC):
