@@ -102,7 +102,7 @@ def rise_steps(
     Arguments and errors as `rise`; bad input raises at the call. Between the steps the model is as it was, so the
     loop may be left at any time. A pixel that no mask has shown yet has the mean score.
     """
-    shown, images, size = filling(x, fill), x.detach(), (x.shape[2], x.shape[3])
+    shown, images, size = filling(x, fill), x.detach().contiguous(), (x.shape[2], x.shape[3])
     if score not in ("logit", "probability"):
         raise ValueError(f"score is {score!r}; it must be 'logit' or 'probability'.")
     if isinstance(target_class, str) and target_class != "all":
@@ -113,8 +113,16 @@ def rise_steps(
     shape = clean.shape if chosen is None else chosen.shape  # of the maps, without height and width
 
     def hidden(mask: Tensor, index: Tensor) -> Tensor:
-        image, m = index // len(mask), mask[index % len(mask), None]
-        return torch.lerp(shown[image], images[image], m)
+        first, end = int(index[0]), int(index[-1]) + 1
+        pictures = images.new_empty(len(index), *images.shape[1:])
+        for image in range(
+            first // len(mask), (end - 1) // len(mask) + 1
+        ):  # no copies of the image for its masks
+            start, stop = (min(max(i - image * len(mask), 0), len(mask)) for i in (first, end))
+            at = image * len(mask) - first
+            some = slice(at + start, at + stop)
+            torch.lerp(shown[image], images[image], mask[start:stop, None], out=pictures[some])
+        return pictures
 
     def steps() -> Iterator[tuple[int, Tensor]]:
         # Thousands of terms are added: in double precision, on the CPU because not every device has it.
@@ -175,10 +183,13 @@ def _draws(count: int, size: tuple[int, int], cells: int, keep: float, generator
 
 def _masks(draws: Tensor, size: tuple[int, int], cells: int, keep: float) -> Tensor:
     """(k, cells² + 2) random numbers in [0, 1) → (k, H, W)."""
-    cell = torch.tensor([-(-side // cells) for side in size])  # rounded up
-    grid = (draws[:, :-2] < keep).float().view(-1, 1, cells, cells)
-    large = functional.interpolate(grid, size=((cells + 1) * cell).tolist(), mode="bilinear")[:, 0]
-    down, across = (draws[:, -2:] * cell).long().unbind(1)
-    rows = down[:, None, None] + torch.arange(size[0])[:, None]  # (k, H, 1)
-    columns = across[:, None, None] + torch.arange(size[1])  # (k, 1, W)
-    return large[torch.arange(len(draws))[:, None, None], rows, columns]
+    grid = (draws[:, :-2] < keep).float().view(-1, cells, cells)
+    down, across = (_enlarging(u, side, cells) for u, side in zip(draws[:, -2:].unbind(1), size, strict=True))
+    return down @ grid @ across.mT  # only what is cut out of the enlarged grid
+
+
+def _enlarging(draws: Tensor, side: int, cells: int) -> Tensor:
+    """Bilinear weights (k, side, cells) of the cells at each row or column, cut out from a place drawn in [0, 1)."""
+    cell = -(-side // cells)  # rounded up
+    weights = functional.interpolate(torch.eye(cells)[None], size=(cells + 1) * cell, mode="linear")[0].T
+    return weights[(draws * cell).long()[:, None] + torch.arange(side)]

@@ -156,7 +156,9 @@ def _checked(genomes: Tensor, genes: int) -> Tensor:
     if genomes.numel():
         low, high = torch.aminmax(genomes)
         if not (low >= 0 and high <= 1):  # NaN is neither
-            raise ValueError("A genome cannot be decoded: its genes are numbers from 0 to 1, and some are not.")
+            raise ValueError(
+                "A genome cannot be decoded: its genes are numbers from 0 to 1, and some are not."
+            )
     return genomes
 
 

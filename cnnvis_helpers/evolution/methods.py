@@ -72,14 +72,12 @@ class Variation:
 
     def __call__(self, first: Tensor, second: Tensor, generator: torch.Generator, number: int = 0) -> Tensor:
         """One child (N, genes) of each pair of parents, in generation `number`."""
-        children = first.clone(memory_format=torch.contiguous_format)
         crossed = torch.rand(len(first), generator=generator) < self.crossover_rate
+        swapped = torch.zeros(first.shape, dtype=torch.bool)  # one pass over the genomes serves all pairs
         if crossed.any():
-            pairs = first[crossed], second[crossed]
-            if self.crossover == "uniform":
-                children[crossed] = operators.uniform_child(*pairs, generator)
-            else:
-                children[crossed] = operators.one_point(*pairs, generator)[0]
+            swaps = operators.uniform_swaps if self.crossover == "uniform" else operators.one_point_swaps
+            swapped[crossed] = swaps((int(crossed.sum()), first.shape[1]), generator)
+        children = second.where(swapped, first)
         return operators.polynomial_(children, self.rate(number), generator, self.eta)
 
 

@@ -3,7 +3,8 @@
 - `roulette`: parents, drawn in proportion to fitness
 - `tournament`: parents, each the best of a few drawn at random
 - `one_point`: two children of each pair, which swap tails
-- `uniform`, `uniform_child`: two children of each pair, which swap single genes; only the first of them
+- `uniform`: two children of each pair, which swap single genes
+- `one_point_swaps`, `uniform_swaps`: which genes these swap
 - `polynomial`, `polynomial_`: numbers in [0, 1] moved a little, or rarely far; in place
 - `flip`: bits turned over
 
@@ -11,7 +12,8 @@
     left, right = one_point(genomes[chosen[0::2]], genomes[chosen[1::2]], generator)
     children = polynomial(torch.cat([left, right]), 0.1, generator)
 
-A population is a tensor (N, genes). No operator but `polynomial_` changes its arguments; all chances come from the generator.
+A population is a tensor (N, genes). No operator but `polynomial_` changes its arguments; all chances come from the
+generator.
 """
 
 import math
@@ -55,26 +57,33 @@ def one_point(
     side of it, the children are the parents. Raises: ValueError for parents that do not match, with one gene only, or
     without a generator where cuts are to be drawn.
     """
-    n, genes = _pairs(first, second)
+    return _swap(first, second, one_point_swaps(_pairs(first, second), generator, cuts))
+
+
+def one_point_swaps(
+    shape: tuple[int, int], generator: torch.Generator | None = None, cuts: Tensor | None = None
+) -> Tensor:
+    """Where the children of N pairs have swapped genes by `one_point`: (N, genes), true from the cut on."""
+    n, genes = shape
     if cuts is None:
         if genes < 2 or generator is None:
             raise ValueError(f"A cut needs two genes or more, not {genes}, and a generator to draw it.")
         cuts = torch.randint(1, genes, (n,), generator=generator)
-    tail = torch.arange(genes) >= torch.as_tensor(cuts)[:, None]
-    return first.where(~tail, second), second.where(~tail, first)
+    return torch.arange(genes) >= torch.as_tensor(cuts)[:, None]
 
 
 def uniform(
     first: Tensor, second: Tensor, generator: torch.Generator, share: float = 0.5
 ) -> tuple[Tensor, Tensor]:
     """Two children of each pair (N, genes), which swap each gene with probability `share`."""
-    swap = _swapped(first, second, generator, share)
-    return first.lerp(second, swap), second.lerp(first, swap)  # exact at 0 and 1, and faster than a choice
+    return _swap(first, second, uniform_swaps(_pairs(first, second), generator, share))
 
 
-def uniform_child(first: Tensor, second: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """The first of the two children of `uniform`, (N, genes), from the same draws, in half the time."""
-    return first.lerp(second, _swapped(first, second, generator, share))
+def uniform_swaps(shape: tuple[int, int], generator: torch.Generator, share: float = 0.5) -> Tensor:
+    """Where the children of N pairs have swapped genes by `uniform`: (N, genes), true with probability `share`."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"A share is a probability from 0 to 1, not {share}.")
+    return torch.rand(shape, generator=generator) < share
 
 
 def polynomial(genomes: Tensor, rate: float, generator: torch.Generator, eta: float = 15.0) -> Tensor:
@@ -130,12 +139,8 @@ def _places(count: int, rate: float, generator: torch.Generator) -> Tensor:
     return places[: int(torch.searchsorted(places, float(count)))].long()
 
 
-def _swapped(first: Tensor, second: Tensor, generator: torch.Generator, share: float) -> Tensor:
-    """1 where two parents swap a gene, else 0, (N, genes)."""
-    n, genes = _pairs(first, second)
-    if not 0 <= share <= 1:
-        raise ValueError(f"A share is a probability from 0 to 1, not {share}.")
-    return (torch.rand(n, genes, generator=generator) < share).to(first)
+def _swap(first: Tensor, second: Tensor, swaps: Tensor) -> tuple[Tensor, Tensor]:
+    return second.where(swaps, first), first.where(swaps, second)
 
 
 def _fitness(fitness: Tensor) -> Tensor:
