@@ -1,43 +1,38 @@
 """What occlusion costs: picture by picture, by what the window changes, and by captum's `Occlusion`.
 
     python benchmarks/occlusion.py                     # a quarter of an hour on two cores
-    python benchmarks/occlusion.py --only alexnet      # networks with this in their names
 
-For each network, on one random image with random weights (the course's own networks: theirs): seconds of each way,
-medians of runs that take turns; how many times faster the incremental way is, the median of the ratios within
-rounds and their range; the multiplications, and the largest difference of its logits from the plain ones'. captum
-runs as many pictures at a time as is fastest of 1, 8, 32 and 64. It gives attributions, not logits; these must be
-the same where its windows and ours lie alike, which is checked as well.
+For each network, on one random image with random weights (the course's own networks: theirs). captum runs as many
+pictures at a time as is fastest of those tried, with the image as a user has it, channel by channel in memory.
+Picture by picture is this package's plain loop, which brings pictures into the layout in which convolutions are
+fastest: what is gained beyond that is the gain of computing less. captum gives attributions, not logits; these must be
+the same where its windows and ours lie alike.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
-import captum
 import torch
 import torchvision
 from captum.attr import Occlusion
+from side_by_side import Clock, Row, race, report
 from torch import Tensor, nn
 
-from cnnvis_helpers import zoo
+from cnnvis_helpers import occlusion, zoo
 from cnnvis_helpers.occlusion import multiplications, occlude
 
-CASES = {  # network: size of the image, window, stride
-    "vgg16": (224, 32, 16),
-    "alexnet": (224, 32, 16),
-    "resnet18": (224, 32, 16),
-    "diorama/alexnet": (96, 24, 6),
-    "diorama/vgg": (96, 24, 6),
-    "diorama/googlenet": (96, 24, 6),
-    "diorama/resnet": (96, 24, 6),
+CASES = {  # network: size of the image, window, stride, times as fast as captum at least, captum's batches tried
+    "vgg16": (224, 32, 16, 6.0, (8,)),
+    "alexnet": (224, 32, 16, 2.0, (8, 32)),
+    "resnet18": (224, 32, 16, 2.0, (8, 32)),
+    "diorama/alexnet": (96, 24, 6, 1.5, (8, 32, 64)),
+    "diorama/vgg": (96, 24, 6, 1.5, (8, 32, 64)),
+    "diorama/googlenet": (96, 24, 6, 1.5, (8, 32, 64)),
+    "diorama/resnet": (96, 24, 6, 1.5, (8, 32, 64)),
 }
-PER_EVALUATION = (1, 8, 32, 64)
 MOST = 1e-5  # difference of logits
 
 
@@ -54,84 +49,54 @@ def network(name: str) -> nn.Module:
     return model.eval()
 
 
-def measure(name: str, rounds: int, clock: Callable[[], float], tried: Sequence[int]) -> None:
-    """Print one network's line."""
-    size, window, stride = CASES[name]
-    model, x = network(name), torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
-
-    def seconds(run: Callable[[], object]) -> float:
-        before = clock()
-        run()
-        return clock() - before
-
-    def captums(at_once: int) -> Tensor:
-        attributions: Tensor = Occlusion(model).attribute(
-            x,
-            target=0,
-            sliding_window_shapes=(3, window, window),
-            strides=(3, stride, stride),
-            perturbations_per_eval=at_once,
-        )
-        return attributions
-
-    with torch.no_grad():
-        at_once = min(tried, key=lambda n: seconds(partial(captums, n))) if len(tried) > 1 else tried[0]
-        ours = partial(occlude, model, x, window=window, stride=stride)
-        plain, fast = ours(method="plain"), ours(method="incremental")
-        error = float((plain.logits - fast.logits).abs().max())
-        apart = float((fast.attribution(0) - captums(at_once)[:, 0]).abs().max())
-        assert error <= MOST, f"{name}: logits differ by {error:.1e}"
-        assert apart <= MOST or (size - window) % stride, f"{name}: captum's map differs by {apart:.1e}"
-        times = [
-            (
-                seconds(partial(captums, at_once)),
-                seconds(partial(ours, method="plain")),
-                seconds(partial(ours, method="incremental")),
-            )
-            for _ in range(rounds)
-        ]
-    work = multiplications(model, x, window=window, stride=stride)
-    medians = [statistics.median(column) for column in zip(*times, strict=True)]
-    ratios = [sorted(t[way] / t[2] for t in times) for way in (0, 1)]
-    shown = [f"{statistics.median(r):5.2f} ({r[0]:.2f}-{r[-1]:.2f})" for r in ratios]
-    print(
-        f"{name:18}{medians[0]:8.2f}{medians[1]:8.2f}{medians[2]:12.2f}   {shown[0]:19}{shown[1]:19}"
-        f"{work.plain / 1e9:8.0f}{work.incremental / 1e9:8.0f}{work.ratio:6.2f}  {error:.0e}  {at_once}",
-        flush=True,
+@torch.no_grad()
+def captums(model: nn.Module, x: Tensor, window: int, stride: int, at_once: int) -> Tensor:
+    """captum's map of class 0, (1, 3, H, W)."""
+    found: Tensor = Occlusion(model).attribute(
+        x,
+        target=0,
+        sliding_window_shapes=(3, window, window),
+        strides=(3, stride, stride),
+        perturbations_per_eval=at_once,
     )
+    return found
 
 
-def main() -> None:
-    """Print the versions, and one line a network."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="part of the networks' names")
-    parser.add_argument(
-        "--busy", action="store_true", help="one thread and its CPU time, where others use the machine too"
-    )
-    parser.add_argument(
-        "--captum-batch", type=int, nargs="+", default=PER_EVALUATION, help="tried; the fastest counts"
-    )
-    args = parser.parse_args()
-    args.threads = 1 if args.busy else args.threads
-    torch.set_num_threads(args.threads)
-    print(
-        f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}, "
-        f"captum {captum.__version__}; {args.threads} threads, {args.rounds} rounds"
-        f"{', CPU time' if args.busy else ''}"
-    )
-    print(
-        f"{'':18}{'seconds':^28}   {'times faster than':38}{'10⁹ multiplications':>22}\n"
-        f"{'':18}{'captum':>8}{'plain':>8}{'incremental':>12}   {'captum':19}{'plain':19}"
-        f"{'plain':>8}{'incr.':>8}{'ratio':>6}  error  captum's batch"
-    )
-    for name in CASES:
-        if args.only in name:
-            measure(
-                name, args.rounds, time.process_time if args.busy else time.perf_counter, args.captum_batch
-            )
+def seconds(run: Callable[[], object], clock: Clock) -> float:
+    """How long it takes, once."""
+    before = clock()
+    run()
+    return clock() - before
+
+
+def same_map(ours: occlusion.Occlusion, theirs: Tensor) -> str:
+    """Raises: AssertionError where captum's map is another."""
+    apart = float((ours.attribution(0) - theirs[:, 0]).abs().max())
+    assert apart <= MOST, f"captum's map differs by {apart:.1e}"
+    return f"maps, {apart:.0e}"
+
+
+def same_logits(ours: occlusion.Occlusion, plain: occlusion.Occlusion) -> str:
+    """Raises: AssertionError where the logits are others."""
+    error = float((ours.logits - plain.logits).abs().max())
+    assert error <= MOST, f"logits differ by {error:.1e}"
+    return f"logits, {error:.0e}"
+
+
+def rows(rounds: int, clock: Clock) -> Iterator[Row]:
+    """Each network against captum and against the plain loop."""
+    for name, (size, window, stride, goal, tried) in CASES.items():
+        model, x = network(name), torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+        each = {at_once: partial(captums, model, x, window, stride, at_once) for at_once in tried}
+        at_once = min(tried, key=lambda n: seconds(each[n], clock)) if len(tried) > 1 else tried[0]
+        run = partial(occlude, model, x, window=window, stride=stride)
+        ours, plain = partial(run, method="incremental"), partial(run, method="plain")
+        work = f"{multiplications(model, x, window=window, stride=stride).ratio:.2f}"
+        how: dict[str, Any] = {"rounds": rounds, "clock": clock, "work": work}
+        what = f"occlusion, {name}, {size} px"
+        yield race(what, ours, f"captum, {at_once} at a time", each[at_once], same=same_map, goal=goal, **how)
+        yield race(what, ours, "picture by picture", plain, same=same_logits, **how)
 
 
 if __name__ == "__main__":
-    main()
+    report(rows)

@@ -3,6 +3,9 @@
 - `Row`: a line of the table
 - `race`: time two functions in turns and make the line
 - `busy`, `Clock`: processor time instead of the clock's, where others use the machine too
+- `report`: what a script does that is run alone: a line for each of its rows
+- `installed`: whether a peer is there; says so where it is not
+- `grown`: by how much a function raises the memory of its process
 
     row = race("FGSM, 200 images", ours, "torchattacks", theirs, goal=1.0, same=same)
 
@@ -11,12 +14,17 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TypeVar
 
+import psutil
 import torch
 
 Clock = Callable[[], float]
@@ -26,17 +34,18 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: median seconds of both, and the ratios of the rounds."""
+    """One comparison: medians of both, and the ratios of the rounds."""
 
     what: str
     against: str
-    ours: float  # seconds, median
+    ours: float  # median, in `unit`
     other: float
     ratios: list[float]  # of the rounds
     faster: bool  # they are other / ours, "so many times as fast"; else ours / other, "so many times as long"
     goal: float | None  # at least so many times as fast, or at most so many times as long
     same: str  # how the results were compared
     work: str = ""  # ratio of multiplications, where that is known
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -91,6 +100,53 @@ def busy() -> Clock:
     """Processor time of one thread: the clock for a machine that others use too."""
     torch.set_num_threads(1)
     return time.process_time
+
+
+def report(rows: Callable[[int, Clock], Iterator[Row]]) -> None:
+    """Print a line for each row: what a script here does when it is run alone."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--busy", action="store_true", help="one thread and its processor time")
+    args = parser.parse_args()
+    for row in rows(args.rounds, busy() if args.busy else time.perf_counter):
+        goal = (
+            ""
+            if row.goal is None
+            else f", goal {'≥' if row.faster else '≤'} {row.goal}: {'met' if row.met else 'MISSED'}"
+        )
+        kind = "fast" if row.faster else "long"
+        print(
+            f"{row.what} | {row.against}: {row.ours:.3f} and {row.other:.3f} {row.unit}, {row.ratio:.2f} "
+            f"({min(row.ratios):.2f}-{max(row.ratios):.2f}) times as {kind}{goal}; {row.same}",
+            flush=True,
+        )
+
+
+def installed(module: str) -> bool:
+    """Whether a peer is installed; where it is not, a line on stderr says that its rows are left out."""
+    found = find_spec(module) is not None
+    if not found:
+        print(f"{module} is not installed: no comparison with it.", file=sys.stderr)
+    return found
+
+
+def grown(run: Callable[[], object]) -> float:
+    """By how many MB `run` raises this process's memory, looked at every 5 ms."""
+    process, over = psutil.Process(), threading.Event()
+    seen = [process.memory_info().rss]
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            seen.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run()
+    finally:
+        over.set()
+        watcher.join()
+    return (max(seen) - seen[0]) / 2**20
 
 
 def _seconds(run: Callable[[], object], clock: Clock) -> float:

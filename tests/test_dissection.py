@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,34 @@ def test_batches_layers_and_a_second_run_make_no_difference() -> None:
     other = dissect(net(), x, labels, "1", share=0.02, seed=1)["1"]
     assert np.array_equal(other.iou, both["1"].iou)
     assert not np.array_equal(other.tally.best_by_chance, both["1"].tally.best_by_chance)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """A function that sets how many threads torch uses; the number is put back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_make_no_difference(threads: Callable[[int], None]) -> None:
+    x, labels = world(150)
+    found = []
+    for count in (1, 3):
+        threads(count)
+        found.append(dissect(net(), x, labels, ["1", "3"], share=0.02, shuffles=3, batch=16))
+        assert torch.get_num_threads() == count
+    for layer in ("1", "3"):
+        assert state(found[0][layer]) == state(found[1][layer]) and found[0][layer].tally.seen == 150
+
+
+def test_what_is_wrong_in_a_thread_is_said_and_ends_it(threads: Callable[[int], None]) -> None:
+    threads(2)
+    x, labels = world(300)
+    labels.maps["thing"][70] = 99  # a group that no check before the run reads
+    with pytest.raises(ValueError, match="image 70 holds"):
+        dissect(net(), x, labels, "1", shuffles=3, batch=16)
+    assert torch.get_num_threads() == 2
 
 
 def test_halves_merged_are_the_whole() -> None:

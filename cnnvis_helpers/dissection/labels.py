@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 _NO_LABEL, _NO_NAME = -1, -2
+_KEPT = 4  # groups of images whose label maps are kept combined: as many as threads count at once, or a few
 
 
 class Labels:
@@ -45,7 +46,7 @@ class Labels:
         if len(set(counts.values())) > 1:
             raise ValueError(f"Every category needs as many maps as there are images, not {counts}.")
         self.maps, self.categories = dict(maps), tuple(maps)
-        self._combined: tuple[tuple[int, ...], Any] = ((), None)
+        self._combined: dict[tuple[int, ...], Any] = {}
         self.concepts: list[tuple[str, str]] = []
         self._numbers: list[np.ndarray] = []  # of each category: id → number of the concept
         for category in self.categories:
@@ -120,10 +121,10 @@ class Labels:
 
         Returns the numbers (images, H · W) int32 from 0 on, the concepts that each number stands for (numbers,
         categories) int64, -1 for no label, and which categories each image carries (images, categories) bool. The last
-        result is kept, for the next layer. Raises ValueError as `read`, and for images of several sizes.
+        results are kept, for the next layer. Raises ValueError as `read`, and for images of several sizes.
         """
-        if self._combined[0] == images:
-            return self._combined[1]
+        if (kept := self._combined.get(images)) is not None:
+            return kept
         first = self.read(images[0])
         stacked = np.empty((len(images), *first.shape), np.int32)
         for row, i in zip(stacked, images, strict=True):
@@ -150,5 +151,7 @@ class Labels:
         meaning = stacked[image, :, pixel].astype(np.int64)
         present: Any = stacked.max(2) >= 0
         numbers = flat.astype(np.int32).reshape(len(images), -1)
-        self._combined = images, (numbers, meaning, present)
-        return self._combined[1]
+        while len(self._combined) >= _KEPT:
+            self._combined.pop(next(iter(self._combined)), None)
+        self._combined[images] = numbers, meaning, present
+        return numbers, meaning, present

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -25,6 +28,8 @@ from cnnvis_helpers.dissection.turned import Turned
 from cnnvis_helpers.receptive_field import ReceptiveField, receptive_field
 from cnnvis_helpers.survey import Statistic, Threshold, batches, survey
 from cnnvis_helpers.survey.statistics import State
+
+_THREADS = 4  # as many groups of label maps as `Labels` keeps combined
 
 
 def dissect(
@@ -59,8 +64,8 @@ def dissect(
         shuffles, seed: exchanges of label maps, see `Tally`.
         basis: (D, C), of one layer: D directions are looked at in place of units, as by `TopK`.
         field: of one layer, where `receptive_field` cannot follow the model.
-        batch: how many images run at once. Memory holds the label maps of 128 images besides, and 0.5 % of the
-            activations for the thresholds.
+        batch: how many images run at once. Memory holds the label maps of 64 images besides, twice for each of up to 4
+            threads, and 0.5 % of the activations for the thresholds.
         cache: bytes of memory. Where the layers' activations on all images fit, the network runs once, else twice.
         resume: a path; the two runs keep their state in files that begin with it, and the cache is not used.
 
@@ -99,17 +104,44 @@ def dissect(
         if isinstance(t, Threshold)
     ]
     if keeps:
-        with tqdm(total=len(tallies) * len(data), unit="image", disable=not progress) as bar:
-            for tally, keep in zip(tallies, fed[len(tallies) :], strict=True):
-                maps, order = getattr(keep, "maps", torch.empty(0)), torch.tensor(tally.order)
-                for positions in torch.arange(len(data)).split(batch):
-                    tally.update(maps[order[positions]], positions)
-                    bar.update(len(positions))
+        _count(tallies, [keep.maps for keep in fed if isinstance(keep, _Keep)], batch, progress)
     else:
         path = None if resume is None else f"{resume}.tally"
         again = Subset(data, tallies[0].order)
         tallies = survey(run, again, tallies, batch=batch, resume=path, progress=progress)
     return {name: Dissection(name, tally, basis) for name, tally in zip(names, tallies, strict=True)}
+
+
+def _count(tallies: list[Tally], maps: list[Tensor], batch: int, progress: bool) -> None:
+    """Feed the tallies with the maps of all images, a batch in each thread: most of the work knows one thread only."""
+    order, threads = torch.tensor(tallies[0].order), min(torch.get_num_threads(), _THREADS)
+    copies = [copy.deepcopy(tallies) for _ in range(threads)]
+    idle: SimpleQueue[list[Tally]] = SimpleQueue()
+    for each in copies:
+        idle.put(each)
+
+    def count(positions: Tensor) -> int:
+        own = idle.get()
+        try:
+            for tally, of_layer in zip(own, maps, strict=True):
+                tally.update(of_layer[order[positions]], positions)
+        finally:
+            idle.put(own)  # also where it fails: another thread may be waiting
+        return len(positions)
+
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        with tqdm(total=len(order), unit="image", disable=not progress) as bar:
+            for done in pool.map(count, torch.arange(len(order)).split(batch)):
+                bar.update(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(
+            torch.get_num_threads()
+        )  # threads that begin later take the number that was set last
+    for each in copies:
+        for tally, part in zip(tallies, each, strict=True):
+            tally.merge(part)
 
 
 def _field(model: nn.Module, layer: str, places: Sequence[int], image: tuple[int, int]) -> ReceptiveField:
