@@ -14,7 +14,7 @@ LAB_FLAGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
-.PHONY: help lab test test-all setup lint types unit long quick check-notebooks notebooks nbval browser clean
+.PHONY: help lab test test-all setup lint types unit long quick check-notebooks notebooks nbval browser bench clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -28,6 +28,7 @@ help:
 	@echo "make nbval            run every notebook and compare what it prints"
 	@echo "make browser          drive JupyterLab in Chromium"
 	@echo "make test-all         make test going on after a failure, and every lecture on other networks"
+	@echo "make bench            the package beside its peers, as one table (BENCH='occlusion rise': some; --write: keep it)"
 	@echo "make notebooks        build the notebooks from solutions/*.py"
 	@echo "make setup            only install;  make clean: remove what was made here, .venv too"
 
@@ -91,6 +92,11 @@ ifeq ($(wildcard tests/browser/test_*.py),)
 else
 	$(PYTEST) -m browser tests/browser
 endif
+
+# torchattacks asks for releases that JupyterLab cannot run with; what we compare with works without.
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchattacks==3.5.1
+	$(BIN)/python benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) build runs cnnvis_helpers.egg-info .pytest_cache .mypy_cache .ruff_cache
