@@ -1,6 +1,7 @@
 """Checks of lecture 03's exercises; each takes the student's function.
 
 - `check_occlusion_map`    what the network says with a window hidden, by place of the window
+- `check_affected`         which positions of a layer's map a part of its input can change
 - `check_saliency`         largest absolute gradient of the logit over the colours
 - `check_grad_cam`         channels weighted by their mean gradient
 - `check_rise_map`         mean score of the masks that show a pixel
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 from .core import run
 
 __all__ = [
+    "check_affected",
     "check_deletion",
     "check_grad_cam",
     "check_occlusion_map",
     "check_rise_map",
     "check_saliency",
+    "reference_affected",
     "reference_deletion",
     "reference_grad_cam",
     "reference_occlusion_map",
@@ -109,6 +112,78 @@ def check_occlusion_map(student: Callable[[Score, Tensor, int, int, float], Tens
 # --- exercise 2 ----------------
 
 
+def reference_affected(
+    first: int, last: int, kernel: int, stride: int, padding: int, size: int
+) -> tuple[int, int]:
+    """First and last of a layer's `size` positions that look at a position from `first` to `last` of its input.
+
+    Looks at every position in turn. There must be at least one, or it raises IndexError.
+    """
+    begins = [i * stride - padding for i in range(size)]
+    seeing = [i for i, begin in enumerate(begins) if begin <= last and begin + kernel - 1 >= first]
+    return seeing[0], seeing[-1]
+
+
+def check_affected(student: Callable[[int, int, int, int, int, int], tuple[int, int]]) -> None:
+    """Exercise 2: what a changed part of a layer's input can change in its map."""
+
+    def solved(
+        first: int, last: int, kernel: int, stride: int, padding: int, size: int, up: bool = True
+    ) -> tuple[int, int]:
+        earliest = first + padding - (kernel - 1)
+        low = -(-earliest // stride) if up else earliest // stride
+        return max(low, 0), min((last + padding) // stride, size - 1)
+
+    run(
+        student,
+        [
+            (5, 7, 3, 1, 0, 20),
+            (9, 13, 3, 2, 0, 20),
+            (9, 13, 5, 2, 2, 20),
+            (0, 3, 5, 1, 2, 16),
+            (12, 15, 3, 1, 1, 16),
+            (36, 59, 9, 2, 4, 48),
+            (100, 131, 11, 4, 2, 55),
+        ],
+        reference_affected,
+        passed="the same positions as by looking at each of them",
+        mistakes={
+            "You left out the size of the window: position i sees kernel positions, from i · stride − padding on, "
+            "so it reaches what begins up to kernel − 1 further on.": (
+                lambda f, e, k, s, p, n: (max((f + p) // s, 0), min((e + p) // s, n - 1))
+            ),
+            "Round the first position up: rounded down, its window ends before the change begins.": (
+                lambda f, e, k, s, p, n: solved(f, e, k, s, p, n, up=False)
+            ),
+            "Round the last position down: rounded up, its window begins behind the change.": (
+                lambda f, e, k, s, p, n: (solved(f, e, k, s, p, n)[0], min(-(-(e + p) // s), n - 1))
+            ),
+            "A window of kernel positions reaches kernel − 1 beyond its first, not kernel.": (
+                lambda f, e, k, s, p, n: solved(f, e, k + 1, s, p, n)
+            ),
+            "You left out the padding: position 0 begins `padding` positions before the input does.": (
+                lambda f, e, k, s, p, n: solved(f, e, k, s, 0, n)
+            ),
+            "The padding has the wrong sign: position i begins at i · stride − padding, so solving for i adds it.": (
+                lambda f, e, k, s, p, n: solved(f, e, k, s, -p, n)
+            ),
+            "The map has positions 0 to size − 1 only: cut off what lies beyond.": (
+                lambda f, e, k, s, p, n: (-(-(f + p - k + 1) // s), (e + p) // s)
+            ),
+            "The last position is meant, not the first one behind it.": (
+                lambda f, e, k, s, p, n: (solved(f, e, k, s, p, n)[0], solved(f, e, k, s, p, n)[1] + 1)
+            ),
+            "That is the receptive field, what positions first to last SEE. Asked is the other way: which "
+            "positions see them.": lambda f, e, k, s, p, n: (f * s - p, e * s - p + k - 1),
+        },
+        hint="Position i sees i · stride − padding to i · stride − padding + kernel − 1: when does that meet "
+        "[first, last]?",
+    )
+
+
+# --- exercise 3 ----------------
+
+
 def reference_saliency(model: nn.Module, x: Tensor, c: int) -> Tensor:
     """Largest absolute derivative of the logit of class c over the colours, (3, H, W) → (H, W)."""
     return _derivative(model, x, c).abs().amax(0)
@@ -129,7 +204,7 @@ def _small_network(seed: int) -> nn.Module:
 
 
 def check_saliency(student: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
-    """Exercise 2: the gradient of a logit, folded to one number a pixel."""
+    """Exercise 3: the gradient of a logit, folded to one number a pixel."""
     cases = [(_small_network(k), _image(*size, k), k) for k, size in enumerate([(5, 5), (7, 6), (6, 9)])]
     for network, x, _ in cases:  # a lazy layer learns its size from the first image
         network(x[None])
@@ -167,7 +242,7 @@ def check_saliency(student: Callable[[nn.Module, Tensor, int], Tensor]) -> None:
     )
 
 
-# --- exercise 3 ----------------
+# --- exercise 4 ----------------
 
 
 def reference_grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -176,7 +251,7 @@ def reference_grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def check_grad_cam(student: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Exercise 3: Grad-CAM from a layer's maps and their gradients."""
+    """Exercise 4: Grad-CAM from a layer's maps and their gradients."""
 
     def example(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
         g = torch.Generator().manual_seed(seed)
@@ -211,7 +286,7 @@ def check_grad_cam(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     )
 
 
-# --- exercise 4 ----------------
+# --- exercise 5 ----------------
 
 
 def reference_rise_map(masks: Tensor, scores: Tensor) -> Tensor:
@@ -220,7 +295,7 @@ def reference_rise_map(masks: Tensor, scores: Tensor) -> Tensor:
 
 
 def check_rise_map(student: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Exercise 4: RISE's map, divided by what the masks have shown."""
+    """Exercise 5: RISE's map, divided by what the masks have shown."""
     g = torch.Generator().manual_seed(4)
     blocks = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]])
     smooth = torch.rand(12, 5, 6, generator=g)
@@ -257,7 +332,7 @@ def check_rise_map(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     )
 
 
-# --- exercise 5 ----------------
+# --- exercise 6 ----------------
 
 
 def reference_deletion(score: Score, image: Tensor, heat: Tensor, fill: float, steps: int) -> Tensor:
@@ -279,7 +354,7 @@ def _deleted(
 
 
 def check_deletion(student: Callable[[Score, Tensor, Tensor, float, int], Tensor]) -> None:
-    """Exercise 5: the deletion curve of a map."""
+    """Exercise 6: the deletion curve of a map."""
 
     def heat(height: int, width: int, seed: int) -> Tensor:
         order = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))

@@ -1,5 +1,7 @@
 """Every check of lecture 03 accepts the reference, waits for stubs, and tells wrong answers apart."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from cnnvis_helpers.checks.core import NOT_ATTEMPTED, WrongAnswer
 
 PAIRS = [
     (checks.check_occlusion_map, checks.reference_occlusion_map),
+    (checks.check_affected, checks.reference_affected),
     (checks.check_saliency, checks.reference_saliency),
     (checks.check_grad_cam, checks.reference_grad_cam),
     (checks.check_rise_map, checks.reference_rise_map),
@@ -34,6 +37,39 @@ def occlusion_in_one_batch(probability, image, window, stride, fill):
     for k, (top, left) in enumerate((t, c) for t in tops for c in lefts):
         hidden[k, :, top : top + window, left : left + window] = fill
     return probability(hidden).view(len(tops), len(lefts))
+
+
+def affected_by_inequalities(first, last, kernel, stride, padding, size):
+    return max(0, math.ceil((first + padding - kernel + 1) / stride)), min(
+        size - 1, (last + padding) // stride
+    )
+
+
+@pytest.mark.parametrize("layer", [torch.nn.functional.avg_pool1d, torch.nn.functional.max_pool1d])
+@pytest.mark.parametrize("affected", [checks.reference_affected, affected_by_inequalities])
+def test_affected_is_what_a_real_layer_changes(layer, affected):
+    cases = 0
+    for kernel, stride, width in [
+        (1, 1, 6),
+        (3, 1, 7),
+        (2, 2, 8),
+        (3, 2, 9),
+        (5, 2, 10),
+        (5, 3, 13),
+        (4, 3, 11),
+    ]:
+        for padding in range(kernel // 2 + 1):
+            before = layer(torch.zeros(1, 1, width), kernel, stride, padding)
+            for first in range(width):
+                for last in range(first, width):
+                    x = torch.zeros(1, 1, width)
+                    x[..., first : last + 1] = 1  # nothing can cancel
+                    seen = (layer(x, kernel, stride, padding) != before).flatten().nonzero()
+                    if len(seen):
+                        where = affected(first, last, kernel, stride, padding, before.shape[2])
+                        assert where == (int(seen[0]), int(seen[-1]))
+                        cases += 1
+    assert cases > 500
 
 
 def saliency_by_backward(model, x, c):
@@ -71,6 +107,7 @@ def deletion_pixel_by_pixel(score, image, heat, fill, steps):
     ("check", "another"),
     [
         (checks.check_occlusion_map, occlusion_in_one_batch),
+        (checks.check_affected, affected_by_inequalities),
         (checks.check_saliency, saliency_by_backward),
         (checks.check_grad_cam, grad_cam_by_loops),
         (checks.check_rise_map, rise_by_loops),
@@ -111,6 +148,19 @@ def occlusion_in_place(probability, image, window, stride, fill):
     return result
 
 
+def affected_rounded(first, last, kernel, stride, padding, size, low=math.ceil, high=math.floor):
+    begin, end = low((first + padding - kernel + 1) / stride), high((last + padding) / stride)
+    return max(0, begin), min(size - 1, end)
+
+
+def affected_beyond_the_map(first, last, kernel, stride, padding, size):
+    return math.ceil((first + padding - kernel + 1) / stride), math.floor((last + padding) / stride)
+
+
+def what_they_see(first, last, kernel, stride, padding, size):
+    return first * stride - padding, last * stride - padding + kernel - 1
+
+
 def gradient_of(model, x, c):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x[None])[0, c], x)[0]
@@ -140,6 +190,18 @@ WRONG = [
     (checks.check_occlusion_map, lambda p, x, w, s, f: occlusion_in_one_batch(p, x, w, s, f).T, "exchanged"),
     (checks.check_occlusion_map, lambda p, x, w, s, f: p(x[None]) - occlusion_in_one_batch(p, x, w, s, f),
      "loss of probability"),
+    (checks.check_affected, lambda *a: affected_rounded(*a, low=math.floor), "Round the first position up"),
+    (checks.check_affected, lambda *a: affected_rounded(*a, high=math.ceil), "Round the last position down"),
+    (checks.check_affected, lambda f, e, k, s, p, n: affected_rounded(f, e, k, s, 0, n), "left out the padding"),
+    (checks.check_affected, lambda f, e, k, s, p, n: affected_rounded(f, e, k, s, -p, n), "wrong sign"),
+    (checks.check_affected, lambda f, e, k, s, p, n: affected_rounded(f, e, 1, s, p, n), "size of the window"),
+    (checks.check_affected, lambda f, e, k, s, p, n: affected_rounded(f, e, k + 1, s, p, n), "kernel − 1 beyond"),
+    (checks.check_affected, affected_beyond_the_map, "0 to size − 1 only"),
+    (checks.check_affected, lambda *a: (max(0, affected_beyond_the_map(*a)[0]), affected_beyond_the_map(*a)[1]),
+     "0 to size − 1 only"),
+    (checks.check_affected, lambda *a: (affected_rounded(*a)[0], affected_rounded(*a)[1] + 1), "first one behind it"),
+    (checks.check_affected, what_they_see, "Asked is the other way"),
+    (checks.check_affected, lambda *a: (0, a[-1] - 1), "when does that meet"),
     (checks.check_saliency, of_the_probability, "before the softmax"),
     (checks.check_saliency, lambda m, x, c: gradient_of(m, x, c).amax(0).abs(), "Absolute values first"),
     (checks.check_saliency, lambda m, x, c: gradient_of(m, x, c).abs().sum(0), "take the largest"),
