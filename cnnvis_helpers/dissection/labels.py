@@ -64,6 +64,9 @@ class Labels:
     def __len__(self) -> int:
         return len(self.maps[self.categories[0]])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_combined": {}}  # what another process can make anew is not sent
+
     def __deepcopy__(self, memo: Any) -> Labels:
         return self  # what it holds does not change, and the maps may be large
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from cnnvis_helpers.dissection.turned import Turned
 from cnnvis_helpers.receptive_field import ReceptiveField, receptive_field
 from cnnvis_helpers.survey import Statistic, Threshold, batches, survey
 from cnnvis_helpers.survey.statistics import State
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _THREADS = 4  # as many groups of label maps as `Labels` keeps combined
 
@@ -47,6 +50,7 @@ def dissect(
     cache: int = 2**30,
     resume: str | Path | None = None,
     progress: bool = False,
+    client: Client | None = None,
 ) -> dict[str, Dissection]:
     """Which concept each unit of the layers stands for: a `Dissection` by layer.
 
@@ -68,12 +72,13 @@ def dissect(
             threads, and 0.5 % of the activations for the thresholds.
         cache: bytes of memory. Where the layers' activations on all images fit, the network runs once, else twice.
         resume: a path; the two runs keep their state in files that begin with it, and the cache is not used.
+        client: of a dask cluster that does the two runs, see `survey`; the cache is not used.
 
     Raises:
         hooks.LayerError: there is no such layer, or it does not run.
         ValueError: no images; label maps of another number or size, or with unknown ids; NaN; a layer that gives
             neither maps nor codes, or whose units have no place (`receptive_field`).
-        ResumeError: see `survey`.
+        ResumeError, RuntimeError: see `survey`.
 
     Source: Bau, Zhou, Khosla, Oliva, Torralba, *Network dissection*, CVPR 2017.
     """
@@ -92,12 +97,12 @@ def dissect(
     Tally(names[0], labels, torch.zeros(1), fields[0], shuffles=shuffles)  # complains before the long run
     run, layers = (model, names) if basis is None else (Turned(model, names[0], basis), ["directions"])
     values = sum(a.numel() for a in hooks.activations(run, first, layers).values())
-    keeps = resume is None and 4 * len(data) * values <= cache
+    keeps = resume is None and client is None and 4 * len(data) * values <= cache
 
     wanted: list[Statistic] = [Threshold(layer, len(data), share) for layer in layers]
     wanted += [_Keep(layer, len(data)) for layer in layers] if keeps else []
     path = None if resume is None else f"{resume}.thresholds"
-    fed = survey(run, data, wanted, batch=batch, resume=path, progress=progress)
+    fed = survey(run, data, wanted, batch=batch, resume=path, progress=progress, client=client)
     tallies = [
         Tally(t.layer, labels, t.value, at, shuffles=shuffles, seed=seed)
         for t, at in zip(fed, fields, strict=False)
@@ -108,7 +113,7 @@ def dissect(
     else:
         path = None if resume is None else f"{resume}.tally"
         again = Subset(data, tallies[0].order)
-        tallies = survey(run, again, tallies, batch=batch, resume=path, progress=progress)
+        tallies = survey(run, again, tallies, batch=batch, resume=path, progress=progress, client=client)
     return {name: Dissection(name, tally, basis) for name, tally in zip(names, tallies, strict=True)}
 
 

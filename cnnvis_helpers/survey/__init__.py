@@ -11,6 +11,7 @@
     top, moments = survey(model, test, [TopK("relu5", k=9), Moments("relu5")], resume="conv5.survey")
     top.images[3], top.rows[3], top.columns[3]    # nine images and places for channel 3, best first
     top.merge(another)                            # of a survey of other images: as if surveyed together
+    (top,) = survey(model, test, [TopK("relu5")], client=client)      # by all workers of a dask cluster
 
 A data set has a length, and `data[i]` is a normalised image (C, H, W), or (image, label): a tensor (N, C, H, W), a
 list, a `torch.utils.data.Dataset`. An image's number is its position there.
@@ -20,9 +21,10 @@ activations themselves may differ in the last digit between batch sizes and betw
 be summed up in several orders.
 """
 
+from .feeding import batches
 from .moments import Moments
 from .resume import ResumeError
-from .run import batches, survey
+from .run import survey
 from .statistics import Statistic, Threshold, TopK
 
 __all__ = ["Moments", "ResumeError", "Statistic", "Threshold", "TopK", "batches", "survey"]

@@ -2,19 +2,22 @@
 
 - `locked`: context manager: nobody else uses the file
 - `facts`: what tells one survey from another
-- `save`, `load`: the states of statistics, with the facts
+- `Done`: which of its images are done
+- `save`, `load`: the states of statistics, with the facts and what is done
 - `ResumeError`: the file cannot be used, and why
 
     with locked(path):
         done = load(path, facts, statistics)
-        save(path, {**facts, "done": done + 64}, statistics)
+        done.add(64, 128)
+        save(path, facts, done, statistics)
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,35 @@ from cnnvis_helpers.survey.statistics import Statistic
 
 class ResumeError(RuntimeError):
     """The file of an interrupted survey cannot be read, written or continued; the message says why."""
+
+
+class Done:
+    """Which images of a part are done, as positions in it: runs from a start to before a stop, in order, apart."""
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        self.runs = list(runs)
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return sum(stop - start for start, stop in self.runs)
+
+    def add(self, start: int, stop: int) -> None:
+        """Take in a run of positions that were missing."""
+        edges = chain.from_iterable([*self.runs, (start, stop)])
+        # Where two runs touch, the edge between them is there twice: without these only outer edges are left.
+        left: set[int] = set()
+        for edge in edges:
+            left ^= {edge}
+        self.runs = _pairs(sorted(left))
+
+    def missing(self, length: int) -> list[tuple[int, int]]:
+        """The runs that are not done, of a part of so many images."""
+        return [(start, stop) for start, stop in _pairs([0, *chain(*self.runs), length]) if start < stop]
+
+
+def _pairs(edges: list[int]) -> list[tuple[int, int]]:
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 @contextmanager
@@ -69,15 +101,17 @@ def _as_bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # NumPy has no bfloat16
 
 
-def save(path: Path, facts: dict[str, Any], statistics: Sequence[Statistic]) -> None:
-    """Write the states and the facts, which name how many images are `done`: all or nothing.
+def save(path: Path, facts: dict[str, Any], done: Done, statistics: Sequence[Statistic]) -> None:
+    """Write the states, the facts, and what is done: all or nothing.
 
     Raises: ResumeError where it cannot be written, such as on a full disk; the old file stays.
     """
     state = {
         f"{i} {name}": t.contiguous() for i, s in enumerate(statistics) for name, t in s.state_dict().items()
     }
-    text = json.dumps(facts, sort_keys=True)
+    # One run from the first image on, as a process alone has it, is told by its length.
+    prefix = len(done.runs) == 1 and done.runs[0][0] == 0
+    text = json.dumps({**facts, "done": done.count if prefix else done.runs}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.tmp")  # one name is enough: only the holder of the lock writes
     try:
         try:
@@ -89,13 +123,13 @@ def save(path: Path, facts: dict[str, Any], statistics: Sequence[Statistic]) -> 
         raise _unwritable(path, error) from error
 
 
-def load(path: Path, facts: dict[str, Any], statistics: Sequence[Statistic]) -> int:
-    """Put the states of a file into the statistics; return how many images they have seen, 0 without a file.
+def load(path: Path, facts: dict[str, Any], statistics: Sequence[Statistic]) -> Done:
+    """Put the states of a file into the statistics; return which images they have seen, none without a file.
 
     Raises: ResumeError where the file is damaged, or the facts in it are not these.
     """
     if not path.exists():
-        return 0
+        return Done()
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {})["survey"]
@@ -111,7 +145,8 @@ def load(path: Path, facts: dict[str, Any], statistics: Sequence[Statistic]) -> 
     for i, statistic in enumerate(statistics):
         own = (key.split(" ", 1) for key in state)
         statistic.load_state_dict({name: state[f"{n} {name}"] for n, name in own if n == str(i)})
-    return int(found["done"])
+    done = found["done"]
+    return Done([(0, done)] if isinstance(done, int) else map(tuple, done))
 
 
 def _digest(text: str, state: dict[str, Tensor]) -> str:
