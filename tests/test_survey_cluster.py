@@ -66,8 +66,9 @@ class Mates(nn.Module):
 class Noted(Dataset[Tensor]):
     """Slow images; every process notes in a file of its own which it reads."""
 
-    def __init__(self, data: Tensor, folder: Path, seconds: float = 0.0, slow: int | None = None) -> None:
-        self.data, self.folder, self.seconds, self.slow = data, folder, seconds, slow
+    def __init__(self, data: Tensor, folder: Path, seconds: float = 0.0, gate: Path | None = None) -> None:
+        self.data, self.folder, self.seconds, self.gate = data, folder, seconds, gate
+        self.maker = os.getpid()
         folder.mkdir(exist_ok=True)
 
     def __len__(self) -> int:
@@ -76,7 +77,9 @@ class Noted(Dataset[Tensor]):
     def __getitem__(self, i: int) -> Tensor:
         with (self.folder / str(os.getpid())).open("a") as file:
             file.write(f"{i}\n")
-        time.sleep(self.seconds + (1 if i == self.slow else 0))
+        time.sleep(self.seconds)
+        if i == 0 and self.gate is not None and os.getpid() != self.maker:
+            until(self.gate.exists)  # a worker has the first image when somebody opens the gate
         return self.data[i]
 
     def read(self) -> dict[int, Counter[int]]:
@@ -374,8 +377,8 @@ def done_in(path: Path) -> object:
 def test_an_interrupted_survey_goes_on_with_what_is_missing(
     client: distributed.Client, threads: distributed.Client, tmp_path: Path
 ) -> None:
-    n, path = 64, tmp_path / "file"
-    data = Noted(photos(n), tmp_path / "read", seconds=0.01, slow=0)  # the first piece comes late
+    n, path, gate = 64, tmp_path / "file", tmp_path / "gate"
+    data = Noted(photos(n), tmp_path / "read", seconds=0.01, gate=gate)  # the first piece does not come
 
     def interrupt() -> None:
         until(lambda: path.exists() and isinstance(done_in(path), list) and data.reads() > n // 3)
@@ -386,6 +389,7 @@ def test_an_interrupted_survey_goes_on_with_what_is_missing(
     with pytest.raises(KeyboardInterrupt):
         survey.survey(net(), data, asked(n), batch=2, resume=path, save_every=0, client=client)
     interrupter.join()
+    gate.touch()
     assert nothing_runs(client, data)
     runs, held = done_in(path), path.read_bytes()
     assert runs[0][0] > 0 and runs[-1][1] < n, "there are images to do before and behind those done"
