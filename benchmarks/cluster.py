@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import torch
-from dissection import Normalised
+from linear import Repeated
 from side_by_side import Clock, Row, race
 
 from cnnvis_helpers import diorama, zoo
@@ -54,7 +54,7 @@ def rows(rounds: int, clock: Clock) -> Iterator[Row]:
     if Client is None:
         return
     net, test = zoo.load("diorama/alexnet"), diorama.load("test")
-    data = Normalised(test, net)
+    data = Repeated(test.pixels, net, len(test.pixels))
     wanted = [made(layer) for layer in ("relu1", "relu3", "relu5") for made in (TopK, Moments)]
     with ExitStack() as stack:
         clients = []

@@ -38,9 +38,7 @@ def rows(rounds: int, clock: Clock) -> Iterator[Row]:
         ours = partial(ours_of, model, x, masks)
         what = f"RISE, {name}, {masks} masks"
         how: dict[str, Any] = {"rounds": rounds, "clock": clock}
-        yield race(
-            what, ours, "as published", partial(published, model, x, masks), same=same, goal=1.0, **how
-        )
+        yield race(what, ours, "as published", partial(published, model, x, masks), same=same, **how)
         yield race(
             what,
             ours,

@@ -116,10 +116,17 @@ def pgd(
         generator = generator or torch.Generator().manual_seed(0)
         start = torch.rand(images.shape, generator=generator) * 2 - 1
         changed = (images + radius * start.to(images)).clamp_(low, high)
-    for _ in tqdm(range(steps), disable=not progress, desc="attack"):
-        gradient, _ = loss_gradient(model, changed, classes, normalise, batch)
-        changed = gradient.sign_().mul_(towards * size).add_(changed).clamp_(low, high)
-    return changed
+    pace = (towards * torch.as_tensor(size).to(images)).expand(len(images), 1, 1, 1)
+    parts = []
+    with tqdm(total=steps * -(-len(images) // batch), disable=not progress, desc="attack") as bar:
+        for some in torch.arange(len(images), device=images.device).split(batch):
+            part = changed[some]
+            for _ in range(steps):
+                gradient, _ = loss_gradient(model, part, classes[some], normalise, batch)
+                part = gradient.sign_().mul_(pace[some]).add_(part).clamp_(low[some], high[some])
+                bar.update()
+            parts.append(part)
+    return torch.cat(parts)
 
 
 def prepared(model: nn.Module, images: Tensor, epsilon: float | Tensor, batch: int) -> tuple[Tensor, Tensor]:
