@@ -12,28 +12,23 @@ from __future__ import annotations
 import os
 import signal
 import statistics
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import torch
 from linear import Repeated
-from side_by_side import Clock, Row, race, report
+from side_by_side import Clock, Row, installed, race, report
 
 from cnnvis_helpers import diorama, zoo
 from cnnvis_helpers.survey import Moments, Statistic, TopK, survey
 
-try:
-    from distributed import Client, LocalCluster
-except ImportError:
-    print("cluster: distributed is not installed, so its rows are left out", file=sys.stderr)
-    Client = None
+if TYPE_CHECKING:
+    from distributed import Client
 
-IMAGES = (
-    6_000  # the test images over and over; enough that sending data and model to the workers matters little
-)
+IMAGES = 6_000  # enough that sending data and model to the workers matters little
 
 
 def equal(one: list[Statistic], two: list[Statistic]) -> str:
@@ -55,11 +50,13 @@ def ready(client: Client, workers: int) -> None:
 
 def rows(rounds: int, clock: Clock) -> Iterator[Row]:
     """One worker and two; two, one of which is killed. The clock is the wall's: the work is in other processes."""
-    if Client is None:
+    if not installed("distributed"):
         return
+    from distributed import Client, LocalCluster
+
     net, test = zoo.load("diorama/alexnet"), diorama.load("test")
     data = Repeated(test.pixels, net, IMAGES)
-    wanted = [made(layer) for layer in ("relu1", "relu3", "relu5") for made in (TopK, Moments)]
+    wanted: list[Any] = [made(layer) for layer in ("relu1", "relu3", "relu5") for made in (TopK, Moments)]
     with ExitStack() as stack:
         clients = []
         for n in (1, 2):
@@ -79,7 +76,7 @@ def rows(rounds: int, clock: Clock) -> Iterator[Row]:
         yield killed(lambda: survey(net.model, data, wanted, client=two), two, rounds)
 
 
-def killed(run: object, client: Client, rounds: int) -> Row:
+def killed(run: Callable[[], list[Statistic]], client: Client, rounds: int) -> Row:
     """The same with one of the two workers killed half-way: at most twice as long, as if it had never been there."""
     times = []
     for _ in range(rounds):
