@@ -55,7 +55,7 @@ def main(
 
 def _write(images: Tensor, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
-    save_file({"images": images}, temporary)
+    save_file({"images": images.contiguous()}, temporary)
     os.replace(temporary, path)
 
 

