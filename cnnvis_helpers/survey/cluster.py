@@ -6,14 +6,14 @@
     client = Client("tcp://scheduler:8786")
     (top,) = survey(model, test, [TopK("relu5", 9)], client=client)
 
-A piece is one batch to sixteen, cut where one process would begin a batch. A worker runs it on a copy of the model and
-sends the statistics' states, which are merged here as they come. Of the pieces that are not merged there are twice as
-many as the workers have threads. A worker that dies takes only the pieces with it that it had in hand: they run
-elsewhere. Nothing is tried again that ended with an error.
+A piece is one batch to sixteen, cut where one process would begin a batch. A worker runs it on a copy of the model, so
+threads do not meet, and sends the statistics' states, which are merged here as they come. Twice as many pieces as the
+workers have threads are under way. Those that a dying worker had in hand run elsewhere, until one of them has ended
+more workers than dask's setting `allowed-failures` says. An error ends the survey at once. Without any worker it waits.
 
-What is sent, pickled: model and statistics once to each worker that needs them. Images of a tensor, a list or a
-TensorDataset (also behind a Subset) go with their piece. Any other data set is sent like the model, and read by the
-workers: the files that it opens must be there under the same paths, here and on each of them.
+What is sent, pickled: model and statistics once to each worker. Images of a tensor, a list or a TensorDataset (also
+behind a Subset) go with their piece. Any other data set is sent like the model, without the files that it holds open,
+and read by the workers, one thread of a process at a time: the files must be there under the same paths as here.
 
 Scheduler and workers need this package, torch and dask in the same versions. Bits are the same where the workers have
 the same kind of processor, and torch's settings, as this process. A worker runs on the device of the model's parameters
@@ -27,11 +27,11 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import cycle, islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,13 +73,13 @@ class _Work:
     statistics: list[Statistic]
     data: Any
     batch: int
-    like: tuple[int, Size]
 
 
 @dataclass(frozen=True)
 class _Piece:
     numbers: range
     images: list[tuple[range, Tensor]] | None  # None: the worker reads them
+    like: tuple[int, Size]  # the number of the first image of all, and the size of all
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,8 @@ def pieces(
 
     if not missing:
         return
-    sent, like = _in_memory(data), (part[0], image(data, part[0]).shape)
-    threads = max(1, sum(client.nthreads().values()))
-    count = sum(ceil((stop - start) / batch) for start, stop in missing)
-    most = min(_BATCHES, _SENT // (4 * like[1].numel() * batch)) if sent else _BATCHES
-    size = batch * max(1, min(most, ceil(count / (_EACH * threads))))
-    cuts = ((i, min(i + size, stop)) for start, stop in missing for i in range(start, stop, size))
-    empty = [_holding(statistic, {}) for statistic in fed]
-    running: dict[Future, tuple[int, int]] = {}
-    completed = as_completed(loop=client.loop)
-    work = _Work(*_on_cpu(model), empty, None if sent else data, batch, like)
+    sent, empty = _in_memory(data), [_holding(statistic, {}) for statistic in fed]
+    work = _Work(*_on_cpu(model), empty, None if sent else data, batch)
     try:
         shared = _submit(client, _same, work)
     except Exception as error:
@@ -121,14 +113,26 @@ def pieces(
             "The model, the data or the statistics cannot be sent to the workers, since they cannot be pickled: "
             f"{error.__cause__ or error}."
         ) from error
+    running: dict[Future, tuple[int, int]] = {}
     try:
+        like = part[0], image(data, part[0]).shape
+        workers = client.nthreads()
+        count = sum(ceil((stop - start) / batch) for start, stop in missing)
+        most = min(_BATCHES, _SENT // max(1, 4 * like[1].numel() * batch)) if sent else _BATCHES
+        size = batch * max(1, min(most, ceil(count / (_EACH * _threads(workers)))))
+        cuts = ((i, min(i + size, stop)) for start, stop in missing for i in range(start, stop, size))
+        # The first pieces are dealt out, so that every worker fetches the model at once; then dask sees who is free.
+        first = [*islice(cycle(workers), 2 * _threads(workers))]
+        completed = as_completed(loop=client.loop)
         while True:
-            threads = max(1, sum(client.nthreads().values()))  # workers come and go
-            for start, stop in islice(cuts, max(0, 2 * threads - len(running))):
+            for start, stop in islice(cuts, max(0, 2 * _threads(client.nthreads()) - len(running))):
                 numbers, images = part[start:stop], None
                 if sent:
                     images = [(n, x.cpu()) for n, x in read(data, numbers, batch, like)]
-                future = _submit(client, survey_piece, shared, _Piece(numbers, images))
+                piece = _Piece(numbers, images, like)
+                future = _submit(
+                    client, survey_piece, shared, piece, workers=[first.pop()] if first else None
+                )
                 running[future] = start, stop
                 completed.add(future)
             if not running:
@@ -161,7 +165,7 @@ def survey_piece(work: _Work, piece: _Piece) -> _Found:
     # Copies: other threads of this worker have pieces too, and hooks and modes belong to the model.
     model, fed = _placed(copy.deepcopy(work.model), work.place), copy.deepcopy(work.statistics)
     if piece.images is None:
-        stream = _one_at_a_time(read(work.data, piece.numbers, work.batch, work.like))
+        stream = _one_at_a_time(read(work.data, piece.numbers, work.batch, piece.like))
     else:
         stream = iter(piece.images)
     for _ in feed(model, stream, fed):
@@ -188,13 +192,21 @@ def _same(work: _Work) -> _Work:
     return work
 
 
-def _submit(client: Client, function: Callable[..., Any], *arguments: object) -> Future:
+def _threads(workers: Mapping[str, int]) -> int:
+    return max(1, sum(workers.values()))
+
+
+def _submit(
+    client: Client, function: Callable[..., Any], *arguments: object, workers: list[str] | None = None
+) -> Future:
     # Model and images are arguments of tasks and not scattered: dask makes anew what a dead worker had computed, but
     # not what was scattered to it. Its warning of large arguments is about those sent many times.
     import dask
 
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": 2**60}):
-        return client.submit(function, *arguments, pure=False)
+        return client.submit(
+            function, *arguments, pure=False, workers=workers, allow_other_workers=workers is not None
+        )
 
 
 def _in_memory(data: object) -> bool:
