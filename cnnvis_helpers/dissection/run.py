@@ -141,9 +141,8 @@ def _count(tallies: list[Tally], maps: list[Tensor], batch: int, progress: bool)
                 bar.update(done)
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(
-            torch.get_num_threads()
-        )  # threads that begin later take the number that was set last
+        # Threads that begin later take the number that was set last, in whatever thread.
+        torch.set_num_threads(torch.get_num_threads())
     for each in copies:
         for tally, part in zip(tallies, each, strict=True):
             tally.merge(part)
