@@ -281,6 +281,15 @@ def test_direct_genomes_are_pixels():
     assert images.min() >= 0 and images.max() <= 1
 
 
+@pytest.mark.parametrize(("side", "size"), [(1, 2), (3, 6), (5, 10), (5, 7), (8, 4)])
+def test_images_are_enlarged_linearly(side, size):
+    genomes = torch.rand(2, 3 * side**2, generator=dice())
+    given = genomes.view(2, 3, side, side)
+    asked = nn.functional.interpolate(given, size=(size, size), mode="bilinear", antialias=side > size)
+    assert torch.allclose(Direct(size, side=side).decode(genomes), asked, atol=1e-6)
+    assert torch.equal(given.flatten(1), genomes)
+
+
 def slow_cppn(code: CPPN, genome: torch.Tensor, side: int) -> torch.Tensor:
     """One genome, one pixel, one node at a time."""
     kinds = [math.sin, lambda z: 2 / (1 + math.exp(-z)) - 1, lambda z: 2 * math.exp(-z * z) - 1]

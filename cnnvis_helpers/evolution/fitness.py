@@ -22,7 +22,7 @@ def confidence(
     *,
     normalise: Callable[[Tensor], Tensor],
     target_class: int | None = None,
-    batch: int = 32,
+    batch: int = 16,
 ) -> Callable[[Tensor], Tensor]:
     """A function from genomes (N, genes) to softmax probabilities on the CPU: (N, classes), or (N,) of one class.
 
