@@ -15,6 +15,8 @@ import datetime
 import importlib
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -57,12 +59,19 @@ def line(row: Row) -> str:
     return f"| {' | '.join((row.what, ours, row.against, other, spread, goal, row.work, row.same))} |"
 
 
-def lines(scripts: list[str], rounds: int, clock: object) -> Iterator[str]:
-    """The table, a line at a time as it is measured."""
+def lines(scripts: list[str], *options: str) -> Iterator[str]:
+    """The table, a line at a time as it is measured.
+
+    Each script is a process of its own: the memory that one has freed, and what dask puts into the environment, would
+    change the times of the next. Raises: CalledProcessError where one fails.
+    """
     yield f"| {' | '.join(COLUMNS)} |\n|---|--:|---|--:|---|---|--:|---|"
     for script in scripts:
-        for row in importlib.import_module(script).rows(rounds, clock):
-            yield line(row)
+        command = [sys.executable, str(Path(__file__).parent), script, "--lines", *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+            yield from (text.rstrip("\n") for text in run.stdout or ())
+        if run.returncode:
+            raise subprocess.CalledProcessError(run.returncode, command)
 
 
 def _version(package: str) -> str | None:
@@ -87,11 +96,17 @@ def main() -> None:
     parser.add_argument(
         "--busy", action="store_true", help="one thread and its processor time, beside other work"
     )
+    parser.add_argument("--lines", action="store_true", help="no heading; one script, in this process")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {RESULTS.name}")
     args = parser.parse_args()
-    clock = busy() if args.busy else time.perf_counter
-    print(found := machine(torch.get_num_threads(), args.rounds), end="\n\n", flush=True)
-    for text in lines(args.scripts or [*SCRIPTS], args.rounds, clock):
+    if args.lines:
+        clock = busy() if args.busy else time.perf_counter
+        for row in importlib.import_module(args.scripts[0]).rows(args.rounds, clock):
+            print(line(row), flush=True)
+        return
+    options = [f"--rounds={args.rounds}", *["--busy"] * args.busy]
+    print(found := machine(1 if args.busy else torch.get_num_threads(), args.rounds), end="\n\n", flush=True)
+    for text in lines(args.scripts or [*SCRIPTS], *options):
         print(text, flush=True)
         found += f"\n{text}" if not text.startswith("| what") else f"\n\n{text}"
     if args.write:

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_NO_LABEL, _NO_NAME = -1, -2
+_NO_LABEL, _NO_NAME = 0, -1  # other digits are a category's concepts, from 1 on
 _KEPT = 4  # groups of images whose label maps are kept combined: as many as threads count at once, or a few
 
 
@@ -48,18 +49,23 @@ class Labels:
         self.maps, self.categories = dict(maps), tuple(maps)
         self._combined: dict[tuple[int, ...], Any] = {}
         self.concepts: list[tuple[str, str]] = []
-        self._numbers: list[np.ndarray] = []  # of each category: id → number of the concept
+        self._digits: list[np.ndarray] = []  # of each category: id → digit
+        self._plain: list[bool] = []  # whether ids are digits already
+        first = []
         for category in self.categories:
             given = names[category]
             by_id = {0: "", **given} if isinstance(given, Mapping) else dict(enumerate(given))
             spoken = [name for name in by_id.values() if name]
             if min(by_id, default=-1) < 0 or len(set(spoken)) < max(1, len(spoken)):
                 raise ValueError(f"Category {category!r} needs ids from 0 on, with different names: {given}.")
-            numbers = np.full(max(by_id) + 2, _NO_NAME, np.int32)  # one more, for every id above
+            first.append(len(self.concepts))
+            digits = np.full(max(by_id) + 2, _NO_NAME, np.int32)  # one more, for every id above
             for i, name in by_id.items():
-                numbers[i] = len(self.concepts) if name else _NO_LABEL
                 self.concepts += [(category, name)] if name else []
-            self._numbers.append(numbers)
+                digits[i] = len(self.concepts) - first[-1] if name else _NO_LABEL
+            self._digits.append(digits)
+            self._plain.append(bool((digits[:-1] == np.arange(len(digits) - 1)).all()))
+        self._first = np.array(first, np.int32)  # concept of each category
 
     def __len__(self) -> int:
         return len(self.maps[self.categories[0]])
@@ -94,6 +100,11 @@ class Labels:
 
         Raises: ValueError for maps that are not (H, W) whole numbers, have several sizes, or hold an id without name.
         """
+        digits = self._read(i)
+        return np.where(digits == _NO_LABEL, np.int32(-1), digits + (self._first - 1)[:, None, None])
+
+    def _read(self, i: int) -> np.ndarray:
+        """The same in digits."""
         found = [self.maps[category][i] for category in self.categories]
         arrays = [None if one is None else np.asarray(one) for one in found]
         for category, array in zip(self.categories, arrays, strict=True):
@@ -105,10 +116,13 @@ class Labels:
         if len(sizes) != 1:
             raise ValueError(f"Image {i} needs label maps of one size, it has {sorted(sizes) or 'none'}.")
         read = np.full((len(arrays), *sizes.pop()), _NO_LABEL, np.int32)
-        for c, (array, numbers) in enumerate(zip(arrays, self._numbers, strict=True)):
+        for c, (array, digits) in enumerate(zip(arrays, self._digits, strict=True)):
             if array is None:
                 continue
-            np.take(numbers, array, out=read[c], mode="clip")
+            if self._plain[c] and array.max() < len(digits) - 1:
+                read[c] = array
+            else:
+                np.take(digits, array, out=read[c], mode="clip")
             if array.dtype.kind == "i" and array.min() < 0:  # clipping takes these for id 0
                 read[c][array < 0] = _NO_NAME
             if read[c].min() == _NO_NAME:
@@ -128,10 +142,10 @@ class Labels:
         """
         if (kept := self._combined.get(images)) is not None:
             return kept
-        first = self.read(images[0])
+        first = self._read(images[0])
         stacked = np.empty((len(images), *first.shape), np.int32)
         for row, i in zip(stacked, images, strict=True):
-            one = self.read(i)
+            one = self._read(i)
             if one.shape != first.shape:
                 raise ValueError(
                     f"The label maps of image {i} are {one.shape[1:]}, those of image {images[0]} "
@@ -139,20 +153,22 @@ class Labels:
                 )
             row[:] = one
         stacked = stacked.reshape(*stacked.shape[:2], -1)  # (images, categories, H · W)
-        numbers, most = np.zeros((len(images), stacked.shape[2]), np.int64), 1
-        base = len(self.concepts) + 1
-        for category in stacked.swapaxes(0, 1):
+        bases, most = [int(digits.max()) + 1 for digits in self._digits], 1
+        small = math.prod(bases) < 2**31  # in half the time
+        numbers = np.zeros((len(images), stacked.shape[2]), np.int32 if small else np.int64)
+        for category, base in zip(stacked.swapaxes(0, 1), bases, strict=True):
             if most * base >= 2**63:  # far fewer combinations occur, so numbering these makes room
                 numbers, most = pd.factorize(numbers.ravel())[0].reshape(numbers.shape), numbers.size
             numbers *= base
-            numbers += category  # digits from -1 on are as good as digits from 0 on
+            numbers += category
             most *= base
         flat = pd.factorize(numbers.ravel())[0]
         example = np.empty(flat.max() + 1, np.int64)  # of each number, one of the pixels that have it
         example[flat] = np.arange(len(flat))
         image, pixel = np.divmod(example, stacked.shape[2])
-        meaning = stacked[image, :, pixel].astype(np.int64)
-        present: Any = stacked.max(2) >= 0
+        digits = stacked[image, :, pixel].astype(np.int64)
+        meaning = np.where(digits == _NO_LABEL, -1, digits + self._first - 1)
+        present: Any = stacked.max(2) != _NO_LABEL
         numbers = flat.astype(np.int32).reshape(len(images), -1)
         while len(self._combined) >= _KEPT:
             self._combined.pop(next(iter(self._combined)), None)

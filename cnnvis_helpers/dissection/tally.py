@@ -123,7 +123,8 @@ class Tally(Statistic):
             raise ValueError(
                 f"Layer {self.layer!r} has {c} channels, there are {len(self.thresholds)} thresholds."
             )
-        unit, image, pixel = self._masks(a)
+        (unit, image, row, length), column_of = self._masks(a)
+        _, across = self.field.image or (0, 0)
         shuffles = self.settings["shuffles"]
         both = np.zeros((1 + shuffles, c * (k + 1)), np.int64)
         masks = np.zeros((c, 1 + shuffles, len(self.labels.categories)), np.int64)
@@ -139,18 +140,19 @@ class Tally(Statistic):
             mine = np.flatnonzero(group_of == group)
             member = positions[mine] - start
             concepts += _count(np.bincount(numbers[member].ravel(), minlength=len(columns)), columns, k)[0]
-            chosen = slice(None) if len(groups) == 1 else group_of[image] == group
-            u, i, p = unit[chosen], positions[image[chosen]] - start, pixel[chosen]
-            area = (
-                np.bincount(u * (end - start) + i, minlength=c * (end - start)).reshape(c, -1).astype(float)
-            )
+            chosen = group_of[image] == group
+            u, i = unit[chosen], positions[image[chosen]] - start
+            area = np.bincount(u * (end - start) + i, length[chosen], c * (end - start)).reshape(c, -1)
             # Exchange s gives image i the label maps of i + shift: one step of `shift` images in the maps laid twice.
             twice = np.concatenate([numbers, numbers]).ravel()
-            place, width = i * numbers.shape[1] + p, numbers.shape[1]
-            row = (u * len(columns)).astype(np.int32 if c * len(columns) < 2**31 else np.int64)
+            width, kind = numbers.shape[1], np.int32 if c * len(columns) < 2**31 else np.int64
+            column = column_of if chosen.all() else column_of[np.repeat(chosen, length)]
+            place = np.repeat(i * width + row[chosen] * across, length[chosen])
+            place += column
+            cells_of_unit = np.repeat((u * len(columns)).astype(kind), length[chosen])
             for s, shift in enumerate(self._shifts[group]):
                 met = twice[shift * width :].take(place)
-                cells = torch.from_numpy(row + met)  # whose bincount is twice as fast as NumPy's for 32 bits
+                cells = torch.from_numpy(cells_of_unit + met)  # torch counts 32 bits twice as fast as NumPy
                 found = torch.bincount(cells, minlength=c * len(columns)).numpy()
                 both[s] += _count(found, columns, k).ravel()
                 masks[:, s] += (area @ np.roll(present, -shift, 0)).astype(np.int64)
@@ -160,22 +162,22 @@ class Tally(Statistic):
             "concepts": torch.from_numpy(concepts[:k]).expand(c, -1),
         }
 
-    def _masks(self, a: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unit, image and pixel of all pixels in masks."""
+    def _masks(self, a: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The masks by lines: unit, image, row and number of pixels of each, (4, lines); all pixels' columns."""
         height, width = self.field.image or (0, 0)
         t = self.thresholds.to(a.device)
         # Interpolated values exceed a threshold only beside a value that does: most maps, and lines, can be left out.
         pairs = (a.flatten(2).amax(2) > t).nonzero()  # (pairs, 2): image, unit
-        found = [torch.zeros(3, 0, dtype=torch.long)]
+        lines, columns = [torch.zeros(4, 0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
         for image, unit in (part.T for part in pairs.split(max(1, _PIXELS // (height * width)))):
             tall = _stretch(a[image, unit], -2, self.field, height)
             pair, row = (tall.amax(2) > t[unit, None]).nonzero(as_tuple=True)
-            lines = _stretch(tall[pair, row], -1, self.field, width) > t[unit[pair], None]
-            line, column = lines.nonzero(as_tuple=True)
-            pair, row = pair[line], row[line]
-            found.append(torch.stack([unit[pair], image[pair], row * width + column]).cpu())
-        unit, image, pixel = torch.cat(found, 1).numpy()
-        return unit, image, pixel
+            inside = _stretch(tall[pair, row], -1, self.field, width) > t[unit[pair], None]
+            line, column = inside.nonzero(as_tuple=True)
+            length = line.bincount(minlength=len(inside))
+            lines.append(torch.stack([unit[pair], image[pair], row, length]).cpu())
+            columns.append(column.cpu())
+        return torch.cat(lines, 1).numpy(), torch.cat(columns).numpy()
 
     def _join(self, one: State, two: State) -> State:
         return {name: one[name] + two[name] for name in one if name != "seen"}

@@ -222,7 +222,11 @@ class Threshold(Statistic):
 
     def _largest(self, values: Tensor, places: int) -> State:
         kept = min(values.shape[1], self._kept(places))
-        return {"values": values.topk(kept).values, "places": torch.tensor(places)}
+        if 2 * kept < values.shape[1]:
+            largest = values.topk(kept).values
+        else:  # after the first batch, nearly in order: a stable sort takes a third of the time
+            largest = values.sort(dim=1, descending=True, stable=True).values[:, :kept].contiguous()
+        return {"values": largest, "places": torch.tensor(places)}
 
     def _kept(self, places: int) -> int:
         return self._above(self.settings["images"] * places) + 1
