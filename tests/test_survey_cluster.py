@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -130,6 +131,7 @@ def both(client: distributed.Client) -> None:
 def nothing_runs(client: distributed.Client, data: Noted) -> bool:
     """Whether the cluster holds no task of ours, and no more images are read."""
     until(lambda: not any(client.processing().values()), 60, client.processing)
+    gc.collect()  # the future of a survey that could not be sent goes with its error's traceback, a cycle
     until(lambda: not client.futures, 60, lambda: [*client.futures])
     batch = 10 * data.seconds + 0.2  # seconds, more than it takes: workers stop after theirs
     time.sleep(batch)
