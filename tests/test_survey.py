@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -170,6 +171,37 @@ def test_threshold_agrees_with_numpy_and_refuses_what_it_cannot_hold() -> None:
         threshold.update(a[:2, :, :2, :2], torch.arange(2))
     with pytest.raises(ValueError, match=r"share in \(0, 1\)"):
         Threshold("x", 20, 5)
+
+
+def test_threshold_orders_what_it_keeps_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered = []
+    largest = Threshold._largest
+
+    def counted(self: Threshold, values: Tensor, places: int) -> Tensor:
+        ordered.append(values.numel())
+        return largest(self, values, places)
+
+    monkeypatch.setattr(Threshold, "_largest", counted)
+    a = torch.rand(4_000, 1, 5, 5, generator=generator(3))
+    threshold = Threshold("x", len(a), 0.05)  # it keeps 5,001
+    for part in torch.arange(len(a)).split(8):
+        threshold.update(a[part], part)
+    ascending = a.flatten().sort().values
+    assert threshold.value.item() == ascending[-5_001]
+    # Each of 500 batches with what is kept would be some 2,000,000.
+    assert sum(ordered) < 2 * a.numel()
+    # What waits is part of the state, also of one that is copied, merged or saved.
+    early, late = Threshold("x", len(a), 0.05), Threshold("x", len(a), 0.05)
+    for part in torch.arange(3_000).split(8):
+        early.update(a[part], part)
+    late.update(a[3_000:], torch.arange(3_000, 4_000))
+    late.merge(copy.deepcopy(early))
+    assert bits([late]) == bits([threshold])
+    resumed = Threshold("x", len(a), 0.05)
+    resumed.update(a[:9], torch.arange(9))
+    resumed.load_state_dict(early.state_dict())
+    resumed.update(a[3_000:], torch.arange(3_000, 4_000))
+    assert bits([resumed]) == bits([threshold])
 
 
 @pytest.mark.parametrize("seed", range(8))

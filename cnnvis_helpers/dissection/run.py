@@ -69,7 +69,7 @@ def dissect(
         basis: (D, C), of one layer: D directions are looked at in place of units, as by `TopK`.
         field: of one layer, where `receptive_field` cannot follow the model.
         batch: how many images run at once. Memory holds the label maps of 64 images besides, twice for each of up to 4
-            threads, and 0.5 % of the activations for the thresholds.
+            threads, and 1 % of the activations for the thresholds.
         cache: bytes of memory. Where the layers' activations on all images fit, the network runs once, else twice.
         resume: a path; the two runs keep their state in files that begin with it, and the cache is not used.
         client: of a dask cluster that does the two runs, see `survey`; the cache is not used.

@@ -75,17 +75,20 @@ class Statistic(ABC):
         """
         if self.settings != other.settings:
             raise ValueError(f"These cannot be merged: {self.settings} and {other.settings}.")
-        if other._state:
-            self._add(other._state)
+        if other.seen:
+            self._add(other.state_dict())
 
     def _add(self, state: State) -> None:
         if not self._state:
             self._state = dict(state)
             return
+        self._agree(state)
+        self._state = {**self._join(self._state, state), "seen": self._state["seen"] + state["seen"]}
+
+    def _agree(self, state: State) -> None:
         channels = [next(len(t) for t in s.values() if t.ndim) for s in (self._state, state)]
         if channels[0] != channels[1]:
             raise ValueError(f"Layer {self.layer!r} had {channels[0]} channels, now it has {channels[1]}.")
-        self._state = {**self._join(self._state, state), "seen": self._state["seen"] + state["seen"]}
 
     def state_dict(self) -> State:
         """All that was gathered, as a copy; empty before the first image."""
@@ -180,7 +183,8 @@ class Threshold(Statistic):
 
     Network dissection (Bau et al., CVPR 2017) asks for T with P(a > T) = 0.005. `value` is the smallest activation
     that at most that share of all lies above: the quantile at 1 - share by the inverted distribution function. To be
-    exact it keeps the largest share of the activations, 4 bytes each: 0.5 % of one layer's activations on all images.
+    exact it keeps the largest share of the activations, 0.5 % of one layer's on all images, and up to as many that wait
+    to be put in order with them: 4 bytes each.
 
     Args:
         images: of how many images the survey is in all, `len(data)`, also where this is fed a part of them.
@@ -193,6 +197,7 @@ class Threshold(Statistic):
         if images < 1 or not 0 < share < 1:
             raise ValueError(f"Needed are 1 image or more and a share in (0, 1), not {images} and {share}.")
         super().__init__(layer, images=images, share=float(share))
+        self._waiting, self._waits = torch.zeros(0), 0  # found since the state was made: its first columns
 
     def _above(self, count: int) -> int:
         """How many of `count` activations may exceed the value; the share is the decimal number that was written."""
@@ -202,7 +207,7 @@ class Threshold(Statistic):
         values, places = a.transpose(0, 1).flatten(1), a.shape[2] * a.shape[3]
         kept, most = self._state.get("values"), self._kept(places)
         if kept is None or kept.shape != (len(values), most):
-            return self._largest(values, places)
+            return {"values": self._largest(values, places), "places": torch.tensor(places)}
         # What is not above the least of these will not be kept. The few that are, in rows filled up with the least.
         least = kept[:, -1:].to(values)
         above = values > least
@@ -214,19 +219,13 @@ class Threshold(Statistic):
         return {"values": found, "places": torch.tensor(places)}
 
     def _join(self, one: State, two: State) -> State:
-        if one["places"] != two["places"]:
-            raise ValueError(
-                f"Layer {self.layer!r} gives maps of {one['places']} and of {two['places']} places."
-            )
-        return self._largest(torch.cat([one["values"], two["values"]], 1), int(one["places"]))
+        # Channel by channel: ordering all at once takes several times the memory of what is kept.
+        rows = zip(one["values"], two["values"], strict=True)
+        largest = [self._largest(torch.cat(row), int(one["places"])) for row in rows]
+        return {"values": torch.stack(largest), "places": one["places"]}
 
-    def _largest(self, values: Tensor, places: int) -> State:
-        kept = min(values.shape[1], self._kept(places))
-        if 2 * kept < values.shape[1]:
-            largest = values.topk(kept).values
-        else:  # after the first batch, nearly in order: a stable sort takes a third of the time
-            largest = values.sort(dim=1, descending=True, stable=True).values[:, :kept].contiguous()
-        return {"values": largest, "places": torch.tensor(places)}
+    def _largest(self, values: Tensor, places: int) -> Tensor:
+        return values.topk(min(values.shape[-1], self._kept(places))).values
 
     def _kept(self, places: int) -> int:
         return self._above(self.settings["images"] * places) + 1
@@ -235,9 +234,47 @@ class Threshold(Statistic):
         images = self.seen + int(state["seen"])
         if images > self.settings["images"]:
             raise ValueError(f"This Threshold is for {self.settings['images']} images and is given {images}.")
-        super()._add(state)
+        if not self._state:
+            super()._add(state)
+            return
+        self._agree(state)
+        self._state["seen"] = self._state["seen"] + state["seen"]
+        # Putting values in order costs as much as there are: so new ones wait until there are as many. They wait in
+        # one tensor: many small ones would lie scattered between what each batch needs, and memory grow by that.
+        kept, found = self._state["values"], state["values"]
+        if self._waits + found.shape[1] > kept.shape[1]:
+            self._settle(found)
+            return
+        if self._waiting.shape != kept.shape:
+            self._waiting = torch.empty_like(kept)
+        self._waiting[:, self._waits : self._waits + found.shape[1]] = found
+        self._waits += found.shape[1]
+
+    def _agree(self, state: State) -> None:
+        super()._agree(state)
+        if self._state["places"] != state["places"]:
+            raise ValueError(
+                f"Layer {self.layer!r} gives maps of {self._state['places']} and of {state['places']} places."
+            )
+
+    def _settle(self, *more: Tensor) -> None:
+        found = [*more, self._waiting[:, : self._waits]] if self._waits else [*more]
+        if found:
+            state = self._join(self._state, {**self._state, "values": torch.cat(found, 1)})
+            self._state, self._waits = {**self._state, **state}, 0
+
+    def state_dict(self) -> State:
+        """All that was gathered, as a copy; empty before the first image."""
+        self._settle()
+        return super().state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Put back what `state_dict` of a statistic with the same settings gave; what was here is dropped."""
+        self._waits = 0
+        super().load_state_dict(state)
 
     @property
     def value(self) -> Tensor:
         """The threshold of each channel, (C,) float32, for the images seen so far."""
+        self._settle()
         return self._get("values")[:, self._above(self.seen * int(self._get("places")))]
