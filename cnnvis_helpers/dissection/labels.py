@@ -59,7 +59,10 @@ class Labels:
             if min(by_id, default=-1) < 0 or len(set(spoken)) < max(1, len(spoken)):
                 raise ValueError(f"Category {category!r} needs ids from 0 on, with different names: {given}.")
             first.append(len(self.concepts))
-            digits = np.full(max(by_id) + 2, _NO_NAME, np.int32)  # one more, for every id above
+            kind = np.min_scalar_type(
+                -len(by_id) - 1
+            )  # as small as can be: all label maps of a group are held in it
+            digits = np.full(max(by_id) + 2, _NO_NAME, kind)  # one more, for every id above
             for i, name in by_id.items():
                 self.concepts += [(category, name)] if name else []
                 digits[i] = len(self.concepts) - first[-1] if name else _NO_LABEL
@@ -100,38 +103,52 @@ class Labels:
 
         Raises: ValueError for maps that are not (H, W) whole numbers, have several sizes, or hold an id without name.
         """
-        digits = self._read(i)
+        digits = self._read((i,))[:, 0]
         return np.where(digits == _NO_LABEL, np.int32(-1), digits + (self._first - 1)[:, None, None])
 
-    def _read(self, i: int) -> np.ndarray:
-        """The same in digits."""
-        found = [self.maps[category][i] for category in self.categories]
-        arrays = [None if one is None else np.asarray(one) for one in found]
-        for category, array in zip(self.categories, arrays, strict=True):
-            if array is not None and (array.ndim != 2 or array.dtype.kind not in "iu" or not array.size):
+    def _read(self, images: tuple[int, ...]) -> np.ndarray:
+        """The same of several images of one size, in digits: (categories, images, H, W)."""
+        found = [[self._map(category, i) for category in self.categories] for i in images]
+        sizes = [{array.shape for array in maps if array is not None} for maps in found]
+        for i, size in zip(images, sizes, strict=True):
+            if len(size) != 1:
+                raise ValueError(f"Image {i} needs label maps of one size, it has {sorted(size) or 'none'}.")
+            if size != sizes[0]:
                 raise ValueError(
-                    f"A label map is (H, W) whole numbers; image {i} has {array.dtype} {array.shape} as {category!r}."
+                    f"The label maps of image {i} are {min(size)}, those of image {images[0]} {min(sizes[0])}: "
+                    "bring all to one size."
                 )
-        sizes = {array.shape for array in arrays if array is not None}
-        if len(sizes) != 1:
-            raise ValueError(f"Image {i} needs label maps of one size, it has {sorted(sizes) or 'none'}.")
-        read = np.full((len(arrays), *sizes.pop()), _NO_LABEL, np.int32)
-        for c, (array, digits) in enumerate(zip(arrays, self._digits, strict=True)):
-            if array is None:
+        kind = np.result_type(*self._digits)
+        read = np.full((len(self.categories), len(images), *min(sizes[0])), _NO_LABEL, kind)
+        for c, (category, digits) in enumerate(zip(self.categories, self._digits, strict=True)):
+            maps = {n: array for n, arrays in enumerate(found) if (array := arrays[c]) is not None}
+            if not maps:
                 continue
-            if self._plain[c] and array.max() < len(digits) - 1:
-                read[c] = array
-            else:
-                np.take(digits, array, out=read[c], mode="clip")
-            if array.dtype.kind == "i" and array.min() < 0:  # clipping takes these for id 0
-                read[c][array < 0] = _NO_NAME
+            one_kind = len({array.dtype for array in maps.values()}) == 1
+            ids = np.stack([*maps.values()], dtype=None if one_kind else np.int64, casting="unsafe")
+            plain = self._plain[c] and ids.max() < len(digits) - 1
+            these = ids if plain else digits.take(ids, mode="clip")
+            if ids.dtype.kind == "i" and ids.min() < 0:  # clipping takes these for id 0
+                these = np.where(ids < 0, digits[-1], these)
+            read[c, slice(None) if len(maps) == len(images) else [*maps]] = these
             if read[c].min() == _NO_NAME:
-                unknown = np.unique(array[read[c] == _NO_NAME])[:5].tolist()
+                n = int((read[c] == _NO_NAME).any((1, 2)).argmax())
+                unknown = np.unique(maps[n][read[c, n] == _NO_NAME])[:5].tolist()
                 raise ValueError(
-                    f"The {self.categories[c]!r} map of image {i} holds {unknown}, ids without a name: "
+                    f"The {category!r} map of image {images[n]} holds {unknown}, ids without a name: "
                     'name them, "" for no label.'
                 )
         return read
+
+    def _map(self, category: str, i: int) -> np.ndarray | None:
+        if (found := self.maps[category][i]) is None:
+            return None
+        array = np.asarray(found)
+        if array.ndim != 2 or array.dtype.kind not in "iu" or not array.size:
+            raise ValueError(
+                f"A label map is (H, W) whole numbers; image {i} has {array.dtype} {array.shape} as {category!r}."
+            )
+        return array
 
     def combined(self, images: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The label maps of several images with one number a pixel for the labels of all categories.
@@ -142,21 +159,12 @@ class Labels:
         """
         if (kept := self._combined.get(images)) is not None:
             return kept
-        first = self._read(images[0])
-        stacked = np.empty((len(images), *first.shape), np.int32)
-        for row, i in zip(stacked, images, strict=True):
-            one = self._read(i)
-            if one.shape != first.shape:
-                raise ValueError(
-                    f"The label maps of image {i} are {one.shape[1:]}, those of image {images[0]} "
-                    f"{first.shape[1:]}: bring all to one size."
-                )
-            row[:] = one
-        stacked = stacked.reshape(*stacked.shape[:2], -1)  # (images, categories, H · W)
+        stacked = self._read(images)
+        stacked = stacked.reshape(*stacked.shape[:2], -1)  # (categories, images, H · W)
         bases, most = [int(digits.max()) + 1 for digits in self._digits], 1
         small = math.prod(bases) < 2**31  # in half the time
-        numbers = np.zeros((len(images), stacked.shape[2]), np.int32 if small else np.int64)
-        for category, base in zip(stacked.swapaxes(0, 1), bases, strict=True):
+        numbers = np.zeros(stacked.shape[1:], np.int32 if small else np.int64)
+        for category, base in zip(stacked, bases, strict=True):
             if most * base >= 2**63:  # far fewer combinations occur, so numbering these makes room
                 numbers, most = pd.factorize(numbers.ravel())[0].reshape(numbers.shape), numbers.size
             numbers *= base
@@ -165,11 +173,11 @@ class Labels:
         flat = pd.factorize(numbers.ravel())[0]
         example = np.empty(flat.max() + 1, np.int64)  # of each number, one of the pixels that have it
         example[flat] = np.arange(len(flat))
+        numbers = flat.astype(np.int32).reshape(numbers.shape)
         image, pixel = np.divmod(example, stacked.shape[2])
-        digits = stacked[image, :, pixel].astype(np.int64)
+        digits = stacked[:, image, pixel].T.astype(np.int64)
         meaning = np.where(digits == _NO_LABEL, -1, digits + self._first - 1)
-        present: Any = stacked.max(2) != _NO_LABEL
-        numbers = flat.astype(np.int32).reshape(len(images), -1)
+        present = (stacked.max(2) != _NO_LABEL).T
         while len(self._combined) >= _KEPT:
             self._combined.pop(next(iter(self._combined)), None)
         self._combined[images] = numbers, meaning, present

@@ -34,20 +34,29 @@ def upsample(maps: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tens
 
 
 def _stretch(maps: Tensor, axis: int, field: ReceptiveField, extent: int) -> Tensor:
+    low, high, weight = _between(maps, axis, field, extent)
+    weight = weight.reshape(-1, *[1] * (-1 - axis))
+    return _mixed(maps.index_select(axis, low), maps.index_select(axis, high), weight)
+
+
+def _between(maps: Tensor, axis: int, field: ReceptiveField, extent: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pixel along an axis: the units before and after it, and the weight of the one after, below 1."""
     count = maps.shape[axis]
-    if count == 1:
-        return maps.repeat_interleave(extent, axis)
-    if not field.stride[axis]:
+    if count > 1 and not field.stride[axis]:
         raise ValueError(
             "Each of these units sees the whole image, so its map has no place there: choose an earlier layer."
         )
     first = field.start[axis] + (field.size[axis] - 1) / 2
-    at = ((torch.arange(extent, dtype=torch.float64) - first) / field.stride[axis]).clamp(0, count - 1)
+    at = (torch.arange(extent, dtype=torch.float64) - first) / max(1, field.stride[axis])
+    at = at.clamp(0, count - 1)
     low = at.long()
-    weight = (at - low).to(maps).reshape(-1, *[1] * (-1 - axis))
-    one, two = (maps.index_select(axis, i.clamp(max=count - 1).to(maps.device)) for i in (low, low + 1))
-    # Separate operations, not torch.lerp, which rounds differently with the length. Never beyond the two values: their
-    # weight is below 1, and 0 at the last centre.
+    high = (low + 1).clamp(max=count - 1)
+    return low.to(maps.device), high.to(maps.device), (at - low).to(maps)
+
+
+def _mixed(one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
+    """Weighted means, in the memory of `two`, never beyond the two values."""
+    # Separate operations, not torch.lerp, which rounds differently with the length.
     return two.sub_(one).mul_(weight).add_(one)
 
 
@@ -123,8 +132,9 @@ class Tally(Statistic):
             raise ValueError(
                 f"Layer {self.layer!r} has {c} channels, there are {len(self.thresholds)} thresholds."
             )
-        (unit, image, row, length), column_of = self._masks(a)
+        (unit, image, row, length), inside = self._masks(a)
         _, across = self.field.image or (0, 0)
+        first = (row - np.arange(len(row))) * across  # `inside` counts on from line to line
         shuffles = self.settings["shuffles"]
         both = np.zeros((1 + shuffles, c * (k + 1)), np.int64)
         masks = np.zeros((c, 1 + shuffles, len(self.labels.categories)), np.int64)
@@ -139,21 +149,21 @@ class Tally(Statistic):
             present = carries.astype(np.float64)  # these products are fast, and exact up to 2**53 pixels
             mine = np.flatnonzero(group_of == group)
             member = positions[mine] - start
-            concepts += _count(np.bincount(numbers[member].ravel(), minlength=len(columns)), columns, k)[0]
+            met = torch.from_numpy(numbers[member].ravel()).bincount(minlength=len(columns))
+            concepts += _count(met.numpy(), columns, k)[0]
             chosen = group_of[image] == group
             u, i = unit[chosen], positions[image[chosen]] - start
             area = np.bincount(u * (end - start) + i, length[chosen], c * (end - start)).reshape(c, -1)
             # Exchange s gives image i the label maps of i + shift: one step of `shift` images in the maps laid twice.
-            twice = np.concatenate([numbers, numbers]).ravel()
             width, kind = numbers.shape[1], np.int32 if c * len(columns) < 2**31 else np.int64
-            column = column_of if chosen.all() else column_of[np.repeat(chosen, length)]
-            place = np.repeat(i * width + row[chosen] * across, length[chosen])
-            place += column
-            cells_of_unit = np.repeat((u * len(columns)).astype(kind), length[chosen])
+            twice = np.concatenate([numbers, numbers], dtype=kind).ravel()
+            place = np.repeat(i * width + first[chosen], length[chosen])
+            place += inside if chosen.all() else inside[np.repeat(chosen, length)]
+            # From here on in torch, which counts 32 bits twice as fast as NumPy.
+            cells_of_unit = torch.from_numpy(np.repeat((u * len(columns)).astype(kind), length[chosen]))
             for s, shift in enumerate(self._shifts[group]):
-                met = twice[shift * width :].take(place)
-                cells = torch.from_numpy(cells_of_unit + met)  # torch counts 32 bits twice as fast as NumPy
-                found = torch.bincount(cells, minlength=c * len(columns)).numpy()
+                cells = torch.from_numpy(twice[shift * width :].take(place)).add_(cells_of_unit)
+                found = cells.bincount(minlength=c * len(columns)).numpy()
                 both[s] += _count(found, columns, k).ravel()
                 masks[:, s] += (area @ np.roll(present, -shift, 0)).astype(np.int64)
         return {
@@ -163,21 +173,29 @@ class Tally(Statistic):
         }
 
     def _masks(self, a: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The masks by lines: unit, image, row and number of pixels of each, (4, lines); all pixels' columns."""
+        """The masks by lines of pixels: unit, image, row and number of pixels inside of each, (4, lines); and which
+        pixels are inside, counted through all these lines."""
         height, width = self.field.image or (0, 0)
-        t = self.thresholds.to(a.device)
+        (n, c, h, _), t = a.shape, self.thresholds.to(a.device)
+        low, high, weight = _between(a, -2, self.field, height)
         # Interpolated values exceed a threshold only beside a value that does: most maps, and lines, can be left out.
-        pairs = (a.flatten(2).amax(2) > t).nonzero()  # (pairs, 2): image, unit
-        lines, columns = [torch.zeros(4, 0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)]
-        for image, unit in (part.T for part in pairs.split(max(1, _PIXELS // (height * width)))):
-            tall = _stretch(a[image, unit], -2, self.field, height)
-            pair, row = (tall.amax(2) > t[unit, None]).nonzero(as_tuple=True)
-            inside = _stretch(tall[pair, row], -1, self.field, width) > t[unit[pair], None]
-            line, column = inside.nonzero(as_tuple=True)
-            length = line.bincount(minlength=len(inside))
-            lines.append(torch.stack([unit[pair], image[pair], row, length]).cpu())
-            columns.append(column.cpu())
-        return torch.cat(lines, 1).numpy(), torch.cat(columns).numpy()
+        rows = a.flatten(0, 2)
+        above = (a.amax(3) > t[:, None]).reshape(n * c, h)
+        lines, inside, count = [torch.zeros(4, 0, dtype=torch.long)], [np.zeros(0, np.int64)], 0
+        for maps in above.any(1).nonzero().squeeze(1).split(max(1, _PIXELS // (height * width))):
+            some = above[maps]
+            which, row = (some[:, low] | some[:, high]).nonzero(as_tuple=True)
+            which = maps[which]
+            one, two = (rows.index_select(0, which * h + at[row]) for at in (low, high))
+            narrow = _mixed(one, two, weight[row, None])
+            some = (narrow.amax(1) > t[which % c]).nonzero().squeeze(1)
+            which, row = which[some], row[some]
+            mask = _stretch(narrow[some], -1, self.field, width) > t[which % c, None]
+            length = mask.float().sum(1).long()  # many times faster than adding truth values
+            lines.append(torch.stack([which % c, which // c, row, length]).cpu())
+            inside.append(np.flatnonzero(mask.cpu().numpy()) + count * width)
+            count += len(mask)
+        return torch.cat(lines, 1).numpy(), np.concatenate(inside)
 
     def _join(self, one: State, two: State) -> State:
         return {name: one[name] + two[name] for name in one if name != "seen"}
@@ -213,6 +231,6 @@ def _count(found: np.ndarray, columns: np.ndarray, k: int) -> np.ndarray:
     unit, number = np.divmod(at, len(columns))
     cells = columns.take(number, 0)
     cells += unit[:, None] * (k + 1)
-    units = max(1, len(found) // len(columns))
-    counts = np.repeat(found[at], columns.shape[1])
-    return np.bincount(cells.ravel(), counts, units * (k + 1)).astype(np.int64).reshape(units, -1)
+    counts = torch.zeros(max(1, len(found) // len(columns)) * (k + 1), dtype=torch.long)
+    added = torch.from_numpy(np.repeat(found[at], columns.shape[1]))
+    return counts.scatter_add_(0, torch.from_numpy(cells.ravel()), added).numpy().reshape(-1, k + 1)

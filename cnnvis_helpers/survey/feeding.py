@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from cnnvis_helpers import hooks
 from cnnvis_helpers.scores import finite
-from cnnvis_helpers.survey.statistics import Statistic
+from cnnvis_helpers.survey.statistics import Statistic, checked
 
 
 def batches(
@@ -58,25 +58,37 @@ def read(
     """Numbers and images of a part, `batch` at a time; all as large as the first, or as image `like[0]`."""
     for start in range(0, len(part), batch):
         numbers = part[start : start + batch]
-        images = [image(data, i) for i in numbers]
+        images = [_taken(data, i) for i in numbers]
         first, shape = like = like or (part[0], images[0].shape)
         for i, one in zip(numbers, images, strict=True):
             if one.shape != shape:
                 raise ValueError(
                     f"Image {i} is {tuple(one.shape)}, image {first} {tuple(shape)}: bring all to one size."
                 )
-        yield numbers, _stacked(images)
+        stacked = _stacked(images)
+        if not finite(stacked):
+            for i, one in zip(numbers, images, strict=True):
+                _finite(one, i)
+        yield numbers, stacked
 
 
 def image(data: Any, i: int) -> Tensor:
     """Image i, (C, H, W). Raises ValueError for what is no finite float tensor of that kind."""
+    return _finite(_taken(data, i), i)
+
+
+def _finite(image: Tensor, i: int) -> Tensor:
+    if not finite(image):
+        raise ValueError(f"Image {i} holds NaN or infinite values.")
+    return image
+
+
+def _taken(data: Any, i: int) -> Tensor:
     item = data[i]
     image = item[0] if isinstance(item, tuple | list) else item
     if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
         given = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         raise ValueError(f"Image {i} must be a normalised float tensor (C, H, W), not {given}.")
-    if not finite(image):
-        raise ValueError(f"Image {i} holds NaN or infinite values.")
     return image.detach()
 
 
@@ -92,7 +104,8 @@ def feed(model: nn.Module, stream: Iterable[tuple[range, Tensor]], fed: Sequence
     place = next(model.parameters(), torch.zeros(0))
     layers = list(dict.fromkeys(statistic.layer for statistic in fed))
     for numbers, images in stream:
-        a = hooks.activations(model, images.to(place), layers)
+        found = hooks.activations(model, images.to(place), layers)
+        a = {layer: checked(layer, found[layer], len(numbers)) for layer in layers}
         for statistic in fed:
-            statistic.update(a[statistic.layer], torch.tensor(numbers))
+            statistic.take(a[statistic.layer], torch.tensor(numbers))
         yield len(numbers)
