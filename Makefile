@@ -32,9 +32,10 @@ help:
 	@echo "make notebooks        build the notebooks from solutions/*.py"
 	@echo "make setup            only install;  make clean: remove what was made here, .venv too"
 
-# glibc gives memory back after every large batch and asks for it anew, which can take a third of a forward pass.
-lab: export MALLOC_TRIM_THRESHOLD_ ?= 536870912
-lab: export MALLOC_MMAP_THRESHOLD_ ?= 67108864
+# glibc gives memory back after every large batch and asks for it anew, which can take a third of a forward pass, or not:
+# that depends on what the process did before.
+lab bench: export MALLOC_TRIM_THRESHOLD_ ?= 536870912
+lab bench: export MALLOC_MMAP_THRESHOLD_ ?= 67108864
 lab: setup
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
