@@ -71,8 +71,9 @@ class Statistic(ABC):
         """
         if self.settings != other.settings:
             raise ValueError(f"These cannot be merged: {self.settings} and {other.settings}.")
-        if other.seen:
-            self._add(other.state_dict())
+        other._settle()
+        if other._state:
+            self._add(other._state)
 
     def _add(self, state: State) -> None:
         if not self._state:
@@ -86,8 +87,12 @@ class Statistic(ABC):
         if channels[0] != channels[1]:
             raise ValueError(f"Layer {self.layer!r} had {channels[0]} channels, now it has {channels[1]}.")
 
+    def _settle(self) -> None:  # noqa: B027 (most need none)
+        """Bring the state up to date, where a subclass puts that off."""
+
     def state_dict(self) -> State:
         """All that was gathered, as a copy; empty before the first image."""
+        self._settle()
         return {name: tensor.clone() for name, tensor in self._state.items()}
 
     def load_state_dict(self, state: State) -> None:
@@ -95,6 +100,7 @@ class Statistic(ABC):
         self._state = {name: tensor.clone() for name, tensor in state.items()}
 
     def _get(self, name: str) -> Tensor:
+        self._settle()
         if not self._state:
             raise ValueError(f"The {type(self).__name__} of layer {self.layer!r} has seen no image yet.")
         return self._state[name]
@@ -280,11 +286,6 @@ class Threshold(Statistic):
             state = self._join(self._state, {**self._state, "values": torch.cat(found, 1)})
             self._state, self._waits = {**self._state, **state}, 0
 
-    def state_dict(self) -> State:
-        """All that was gathered, as a copy; empty before the first image."""
-        self._settle()
-        return super().state_dict()
-
     def load_state_dict(self, state: State) -> None:
         """Put back what `state_dict` of a statistic with the same settings gave; what was here is dropped."""
         self._waiting, self._waits = torch.zeros(0), 0
@@ -293,5 +294,4 @@ class Threshold(Statistic):
     @property
     def value(self) -> Tensor:
         """The threshold of each channel, (C,) float32, for the images seen so far."""
-        self._settle()
         return self._get("values")[:, self._above(self.seen * int(self._get("places")))]
