@@ -151,6 +151,37 @@ def test_many_categories_do_not_overflow() -> None:
         assert np.array_equal(present[j], (labels.read(i) >= 0).any((1, 2)))
 
 
+def test_label_maps_of_any_kind_are_read_alike() -> None:
+    g = np.random.default_rng(0)
+    plain, gaps = g.integers(0, 3, (6, 4, 5)), g.choice([0, 2, 7, 300], (6, 4, 5))
+    kinds = (np.uint8, np.int64, np.int16, np.uint64, np.int32, np.uint16)
+    maps: dict[str, list[Any]] = {
+        "plain": [a.astype(kind) for a, kind in zip(plain, kinds, strict=True)],
+        "gaps": [torch.from_numpy(a.astype(np.int64)) for a in gaps],
+    }
+    maps["plain"][2] = maps["gaps"][3] = maps["gaps"][5] = None
+    names: dict[str, Any] = {"plain": ("x", "y", "z"), "gaps": {2: "x", 7: "", 300: "w"}}
+    labels = Labels(maps, names)
+    wanted = np.full((6, 2, 4, 5), -1)
+    for i, c, row, column in np.ndindex(wanted.shape):
+        category = labels.categories[c]
+        if maps[category][i] is not None:
+            named = dict(enumerate(names["plain"])) if category == "plain" else names["gaps"]
+            name = named.get(int(maps[category][i][row, column]), "")
+            wanted[i, c, row, column] = labels.concepts.index((category, name)) if name else -1
+    assert len(np.unique(wanted)) == 6
+    assert all(np.array_equal(labels.read(i), wanted[i]) for i in range(6))
+    numbers, meaning, present = labels.combined(tuple(range(6)))
+    assert np.array_equal(meaning[numbers].swapaxes(1, 2), wanted.reshape(6, 2, -1))
+    assert np.array_equal(present, (wanted >= 0).any((2, 3)))
+    for wrong in (np.uint64(2**63 + 5), np.int8(-1), np.uint8(3)):
+        maps["plain"][4] = np.full((4, 5), wrong)
+        with pytest.raises(
+            ValueError, match=rf"'plain' map of image 4 holds \[{wrong}\], ids without a name"
+        ):
+            labels.combined((0, 1, 2, 3, 4))
+
+
 # --- what it must and must not find ---
 
 

@@ -59,9 +59,7 @@ class Labels:
             if min(by_id, default=-1) < 0 or len(set(spoken)) < max(1, len(spoken)):
                 raise ValueError(f"Category {category!r} needs ids from 0 on, with different names: {given}.")
             first.append(len(self.concepts))
-            kind = np.min_scalar_type(
-                -len(by_id) - 1
-            )  # as small as can be: all label maps of a group are held in it
+            kind = np.min_scalar_type(-len(by_id) - 1)  # small, as the maps of a group are held in digits
             digits = np.full(max(by_id) + 2, _NO_NAME, kind)  # one more, for every id above
             for i, name in by_id.items():
                 self.concepts += [(category, name)] if name else []
@@ -118,18 +116,20 @@ class Labels:
                     f"The label maps of image {i} are {min(size)}, those of image {images[0]} {min(sizes[0])}: "
                     "bring all to one size."
                 )
-        kind = np.result_type(*self._digits)
-        read = np.full((len(self.categories), len(images), *min(sizes[0])), _NO_LABEL, kind)
+        shape = (len(self.categories), len(images), *min(sizes[0]))
+        read = np.full(shape, _NO_LABEL, np.result_type(*self._digits))
         for c, (category, digits) in enumerate(zip(self.categories, self._digits, strict=True)):
             maps = {n: array for n, arrays in enumerate(found) if (array := arrays[c]) is not None}
             if not maps:
                 continue
-            one_kind = len({array.dtype for array in maps.values()}) == 1
-            ids = np.stack([*maps.values()], dtype=None if one_kind else np.int64, casting="unsafe")
+            kind = np.result_type(*(array.dtype for array in maps.values()))
+            # What is too large for int64 becomes negative there, and has no name either.
+            kind = kind if np.can_cast(kind, np.int64) else np.dtype(np.int64)
+            ids = np.stack([*maps.values()], dtype=kind, casting="unsafe")
             plain = self._plain[c] and ids.max() < len(digits) - 1
             these = ids if plain else digits.take(ids, mode="clip")
             if ids.dtype.kind == "i" and ids.min() < 0:  # clipping takes these for id 0
-                these = np.where(ids < 0, digits[-1], these)
+                these = np.where(ids < 0, _NO_NAME, these)
             read[c, slice(None) if len(maps) == len(images) else [*maps]] = these
             if read[c].min() == _NO_NAME:
                 n = int((read[c] == _NO_NAME).any((1, 2)).argmax())
