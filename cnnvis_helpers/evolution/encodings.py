@@ -166,27 +166,35 @@ def _checked(genomes: Tensor, genes: int) -> Tensor:
 
 
 def _enlarged(images: Tensor, size: int) -> Tensor:
-    images = images.clone(memory_format=torch.channels_last)  # in which they are enlarged, and seen, sooner
-    side = images.shape[-1]
+    """Images (N, C, s, s) as (N, C, size, size), the channels of a pixel side by side: so networks see them sooner."""
+    n, channels, side, _ = images.shape
+    if 2 * side == size:
+        wide = images.new_empty(n, side, side, 2, channels)
+        for values, into in zip(
+            images.unbind(1), wide.unbind(4), strict=True
+        ):  # all at once takes twice as long
+            _double(values, into, 2)
+        tall = images.new_empty(n, side, 2, size, channels)
+        _double(wide.flatten(2, 3), tall, 1)
+        return tall.flatten(1, 2).permute(0, 3, 1, 2)
+    images = images.clone(memory_format=torch.channels_last)
     if side == size:
         return images
-    if 2 * side == size:
-        rows = images.permute(0, 2, 3, 1)
-        return _doubled(_doubled(rows, 2), 1).permute(0, 3, 1, 2)
     return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=side > size)
 
 
-def _doubled(values: Tensor, dim: int) -> Tensor:
-    """Twice as many values along `dim`, as `interpolate` has them in three times the time (for three channels)."""
+def _double(values: Tensor, into: Tensor, dim: int) -> None:
+    """Twice as many values along `dim`, as `interpolate` has them in several times the time (for three channels).
+
+    `into` has an axis of 2 behind `dim`.
+    """
     count = values.shape[dim]
-    doubled = values.new_empty(*values.shape[: dim + 1], 2, *values.shape[dim + 1 :])
-    before, after = doubled.unbind(dim + 1)  # a quarter of a pixel before and after the old centres
+    before, after = into.unbind(dim + 1)  # a quarter of a pixel before and after the old centres
     left, right = values.narrow(dim, 0, count - 1), values.narrow(dim, 1, count - 1)
     torch.lerp(right, left, 0.25, out=before.narrow(dim, 1, count - 1))
     torch.lerp(left, right, 0.25, out=after.narrow(dim, 0, count - 1))
     for half, end in ((before, 0), (after, -1)):  # at the edges there is nothing to blend with
         half.select(dim, end).copy_(values.select(dim, end))
-    return doubled.flatten(dim, dim + 1)
 
 
 def _sizes(size: int, side: int | None) -> None:
