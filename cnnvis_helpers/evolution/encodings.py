@@ -170,9 +170,8 @@ def _enlarged(images: Tensor, size: int) -> Tensor:
     n, channels, side, _ = images.shape
     if 2 * side == size:
         wide = images.new_empty(n, side, side, 2, channels)
-        for values, into in zip(
-            images.unbind(1), wide.unbind(4), strict=True
-        ):  # all at once takes twice as long
+        # Channel by channel: all at once takes twice as long.
+        for values, into in zip(images.unbind(1), wide.unbind(4), strict=True):
             _double(values, into, 2)
         tall = images.new_empty(n, side, 2, size, channels)
         _double(wide.flatten(2, 3), tall, 1)
